@@ -1,0 +1,85 @@
+//! `demo`: a recorded example, shown, and sent where an endpoint is set.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::send::Outgoing;
+use super::summary::{Delivered, Summary};
+use super::{Destination, Ended, Said, Sources, show};
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// Written by Agno 3.1 against a mock provider: `examples/README.md`.
+const DATABASE: &[u8] = include_bytes!("../../examples/demo.db");
+/// Marks everything the demo sends.
+const ENVIRONMENT: &str = "demo";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    said: Said,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+    let flags = Destination::default().flags();
+    let config = Config { flags: &flags, environment: &super::variable };
+    let destination = if config.names_endpoint() { Some(config.destination()?) } else { None };
+    let mut resource = super::resource(config);
+    resource.attributes.retain(|(name, _)| name != "deployment.environment.name");
+    resource.attributes.push(("deployment.environment.name".to_owned(), ENVIRONMENT.to_owned()));
+    let folder = Folder::create().context("cannot unpack the demo's database")?;
+    let sources = Sources { paths: vec![folder.database()], sessions_table: None, runs_table: None };
+    let clock = Clock::System;
+    let mut gathered = super::gather(&sources, clock).await?;
+    drop(folder);
+    gathered.restamp(clock.now_ns());
+    let settings = arguments.said.settings();
+    let traces = gathered.spans(settings);
+    let largest = traces.iter().max_by_key(|trace| trace.spans.len());
+    if let Some(trace) = largest.filter(|_| !arguments.json) {
+        super::write_out(&show::one(trace))?;
+    }
+    let outgoing = Outgoing::of(&gathered, &resource, settings, clock);
+    let is_sent = destination.is_some();
+    let delivered = match destination {
+        Some(destination) => outgoing.send(destination, PATIENCE).await?,
+        None => Delivered::nowhere(),
+    };
+    let summary = Summary::of(&gathered, &outgoing, delivered);
+    super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
+    if !is_sent && !arguments.json {
+        let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector or Jaeger.\n\
+                    Your own runs: agno-otel show agno.db, agno-otel send agno.db\n";
+        super::write_out(hint)?;
+    }
+    Ok(summary.ended())
+}
+
+/// A folder of our own for the database, gone when it is dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn create() -> std::io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("agno-otel-demo-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder)?;
+        let folder = Self(folder);
+        std::fs::write(folder.database(), DATABASE)?;
+        Ok(folder)
+    }
+
+    fn database(&self) -> std::path::PathBuf {
+        self.0.join("demo.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nothing depends on it; the system's temporary folder is cleaned anyway.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}

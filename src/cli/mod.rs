@@ -1,0 +1,307 @@
+//! The command line: what was typed, what it means, what is shown.
+#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "doc comments of arguments are their help text")]
+
+mod demo;
+mod send;
+mod show;
+mod summary;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::clock::Clock;
+use crate::config::{Config, Flags};
+use crate::delivery::GaveUp;
+use crate::error::Chain;
+use crate::export::print::Paint;
+use crate::framework::Oddities;
+use crate::intake::{Gathered, Intake};
+use crate::otel::{Resource, Settings};
+use crate::{config, source};
+
+/// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
+/// counters and histograms.
+#[derive(Debug, Parser)]
+#[command(name = "agno-otel", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on standard error; twice for every attempt. RUST_LOG is honoured too.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send the runs of databases, folders and files, once: traces and session totals.
+    Send(send::Arguments),
+    /// Show runs as waterfalls in the terminal. Sends nothing.
+    Show(show::Arguments),
+    /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+    Demo(demo::Arguments),
+}
+
+/// Where runs are read from.
+#[derive(Debug, Clone, Args)]
+struct Sources {
+    /// SQLite databases, JsonDb folders, files with runs (one, a list, or one per line), - for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Read only this sessions table (or JsonDb file); default: every table that looks like Agno's.
+    #[arg(long, value_name = "NAME")]
+    sessions_table: Option<String>,
+    /// Read only this runs table (or JsonDb file).
+    #[arg(long, value_name = "NAME")]
+    runs_table: Option<String>,
+}
+
+/// Where telemetry goes, and whose it is.
+#[derive(Debug, Clone, Default, Args)]
+struct Destination {
+    /// OTLP endpoint; v1/traces and v1/metrics are appended [env: OTEL_EXPORTER_OTLP_ENDPOINT and those of each
+    /// signal; default: http://localhost:4318]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Header of every request, repeatable [env: OTEL_EXPORTER_OTLP_HEADERS]
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    headers: Vec<String>,
+    /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Seconds to go on trying when the endpoint cannot be reached or says "later".
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    give_up_after: u64,
+    /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]
+    #[arg(long, value_name = "NAME")]
+    service_name: Option<String>,
+}
+
+/// What is said.
+#[derive(Debug, Clone, Copy, Default, Args)]
+struct Said {
+    /// Send user.id too. It is personal data.
+    #[arg(long)]
+    user_id: bool,
+    /// Also send the names older dashboards and Jaeger read: gen_ai.client.token.usage,
+    /// gen_ai.usage.cache_creation.input_tokens, …
+    #[arg(long)]
+    older_names: bool,
+}
+
+impl Said {
+    fn settings(self) -> Settings {
+        Settings { user_id: self.user_id, older_names: self.older_names }
+    }
+}
+
+/// How a command ended: its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done = 0,
+    SomeRefused = 5,
+}
+
+/// Exit codes of failures; documented in README.md.
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const SOURCE_FAILED: u8 = 3;
+const DESTINATION_FAILED: u8 = 4;
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
+
+/// The destination took nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} refused everything: {reasons}")]
+struct AllRefused {
+    target: String,
+    reasons: String,
+}
+
+/// Stopped by a signal.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("stopped; what was not yet sent was not counted as sent")]
+struct Stopped {
+    code: u8,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors. A closed standard output is not worth a word.
+            error.print().ok();
+            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    log(arguments.verbose);
+    match run(arguments.command) {
+        Ok(ended) => ExitCode::from(ended as u8),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            writeln!(io::stderr(), "agno-otel: {}", Chain(error.as_ref())).ok();
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+/// Does the work on a thread of its own, so that a signal is heard while the work reads or computes. When one
+/// comes the process ends, and the thread with it.
+fn run(command: Command) -> anyhow::Result<Ended> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let worker = std::thread::Builder::new().name("work".to_owned());
+    // Nobody listens any more once a signal has come.
+    worker.spawn(move || tell.send(work(command)).ok()).context("cannot start")?;
+    runtime()?.block_on(async {
+        tokio::select! {
+            ended = told => ended.context("the work broke off; this is a bug")?,
+            stopped = stopped() => Err(stopped?.into()),
+        }
+    })
+}
+
+fn work(command: Command) -> anyhow::Result<Ended> {
+    runtime()?.block_on(async {
+        match command {
+            Command::Send(arguments) => send::run(arguments).await,
+            Command::Show(arguments) => show::run(arguments).await,
+            Command::Demo(arguments) => demo::run(arguments).await,
+        }
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+}
+
+/// Waits for a signal to stop.
+async fn stopped() -> io::Result<Stopped> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let code = tokio::select! {
+        _ = interrupt.recv() => INTERRUPTED,
+        _ = terminate.recv() => TERMINATED,
+    };
+    Ok(Stopped { code })
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<config::Error>() || error.is::<send::OwnSource>() {
+        WRONG_USAGE
+    } else if error.is::<source::Error>() {
+        SOURCE_FAILED
+    } else if error.is::<GaveUp>() || error.is::<AllRefused>() {
+        DESTINATION_FAILED
+    } else if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        stopped.code
+    } else {
+        FAILED
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_it = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is_it)
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("agno_otel={level}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+impl Destination {
+    fn flags(&self) -> Flags {
+        Flags {
+            endpoint: self.endpoint.clone(),
+            headers: self.headers.clone(),
+            timeout: self.timeout.map(Duration::from_secs),
+            service_name: self.service_name.clone(),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whose telemetry it is. Without a state file every invocation is an instance of its own.
+fn resource(config: Config<'_>) -> Resource {
+    config.resource(&uuid::Uuid::new_v4().to_string())
+}
+
+/// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
+/// of half the sources could not be completed later without counting it twice.
+async fn gather(sources: &Sources, clock: Clock) -> Result<Gathered, source::Error> {
+    let tables =
+        source::Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
+    let mut intake = Intake::default();
+    let progress = spinner();
+    for path in &sources.paths {
+        let (before, odd_before) = (intake.decoded(), intake.oddities.clone());
+        let mut accept = |record: crate::Record| {
+            intake.accept(&record);
+            progress.set_message(format!("reading {}: {} runs", path.display(), intake.decoded() - before));
+            progress.tick();
+        };
+        let oddities = source::read(&source::Location::of(path), &tables, &mut accept).await?;
+        intake.oddities.merge(&oddities);
+        if intake.decoded() == before {
+            no_runs(path, &odd_before, &intake.oddities)?;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(intake.finish(clock.now_ns()))
+}
+
+/// A database without runs is one whose agents have not run yet; a file of other things is a mistake.
+fn no_runs(path: &std::path::Path, before: &Oddities, after: &Oddities) -> Result<(), source::Error> {
+    let met = after.iter().map(|(oddity, count)| (oddity, count - before.count(oddity)));
+    let found: Vec<String> = met
+        .filter(|(oddity, count)| oddity.leaves_out_record() && *count > 0)
+        .map(|(oddity, count)| format!("{count} × {}: {}", oddity.as_str(), oddity.meaning()))
+        .collect();
+    if found.is_empty() {
+        tracing::warn!(path = %path.display(), "holds no runs");
+        return Ok(());
+    }
+    Err(source::Error::NotAgno { path: path.to_owned(), found: found.join("; ") })
+}
+
+fn spinner() -> ProgressBar {
+    let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    progress.set_style(
+        ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    progress
+}
+
+/// Colour only on a terminal, and only where the user has not asked for none (<https://no-color.org>).
+fn paint() -> Paint {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !unwanted { Paint::Ansi } else { Paint::Plain }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

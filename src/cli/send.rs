@@ -1,0 +1,172 @@
+//! `send`: delivers the runs of sources once, then exits.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::summary::{Delivered, Summary};
+use super::{AllRefused, Ended, Said, Sources};
+use crate::clock::Clock;
+use crate::config::{Config, Destination};
+use crate::delivery::Delivery;
+use crate::export::otlp_http::OtlpHttp;
+use crate::export::otlp_json::OtlpJson;
+use crate::export::{Request, Signal};
+use crate::intake::Gathered;
+use crate::ledger::Ledger;
+use crate::otel::request::{TraceChunk, join, metric_requests, trace_chunks};
+use crate::otel::{Resource, Settings, metrics};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    destination: super::Destination,
+    #[command(flatten)]
+    said: Said,
+    /// Write OTLP/JSON lines to a file instead of sending, as the Collector's file exporter does; - for
+    /// standard output.
+    #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with = "endpoint")]
+    to: Option<PathBuf>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_to(text: &str) -> Result<PathBuf, String> {
+    match text.split_once(':') {
+        Some(("otlp-json", path)) if !path.is_empty() => Ok(path.into()),
+        _ => Err("expected otlp-json:FILE, or otlp-json:- for standard output".to_owned()),
+    }
+}
+
+/// The file to write is one of those to read.
+#[derive(Debug, thiserror::Error)]
+#[error("--to {path} is one of the files to read; it would be written over")]
+pub(super) struct OwnSource {
+    path: String,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+    let flags = arguments.destination.flags();
+    let config = Config { flags: &flags, environment: &super::variable };
+    let destination = if arguments.to.is_none() { Some(config.destination()?) } else { None };
+    if let Some(path) = &arguments.to {
+        refuse_own_source(path, &arguments.sources.paths)?;
+    }
+    let clock = Clock::System;
+    let gathered = super::gather(&arguments.sources, clock).await?;
+    let outgoing = Outgoing::of(&gathered, &super::resource(config), arguments.said.settings(), clock);
+    let patience = Duration::from_secs(arguments.destination.give_up_after);
+    let delivered = match (&arguments.to, destination) {
+        (Some(path), _) => outgoing.write(path)?,
+        (None, Some(destination)) => outgoing.send(destination, patience).await?,
+        (None, None) => Delivered::nowhere(),
+    };
+    let summary = Summary::of(&gathered, &outgoing, delivered);
+    let text = if arguments.json { summary.json()? } else { summary.text() };
+    if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
+    } else {
+        super::write_out(&text)?;
+    }
+    Ok(summary.ended())
+}
+
+/// The same file under another name is the same file.
+fn refuse_own_source(path: &Path, sources: &[PathBuf]) -> Result<(), OwnSource> {
+    let Ok(target) = path.canonicalize() else { return Ok(()) };
+    let is_read = |source: &PathBuf| source.canonicalize().is_ok_and(|source| target.starts_with(source));
+    // A device can be read and written at once.
+    if target.is_file() && sources.iter().any(is_read) {
+        return Err(OwnSource { path: target.display().to_string() });
+    }
+    Ok(())
+}
+
+/// Everything there is to send, encoded.
+pub(super) struct Outgoing {
+    pub(super) chunks: Vec<TraceChunk>,
+    pub(super) traces: usize,
+    pub(super) metrics: Vec<opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest>,
+    pub(super) series: usize,
+    pub(super) sessions: usize,
+    pub(super) oddities: crate::framework::Oddities,
+}
+
+impl Outgoing {
+    pub(super) fn of(gathered: &Gathered, resource: &Resource, settings: Settings, clock: Clock) -> Self {
+        let traces = gathered.spans(settings);
+        let count = traces.len();
+        let chunks = traces.into_iter().flat_map(|trace| trace_chunks(trace.spans, resource)).collect();
+        let mut ledger = Ledger::default();
+        gathered.count(&mut ledger, settings);
+        let released = ledger.release(clock.now_ns());
+        let metrics = metric_requests(metrics::metrics(&released), resource);
+        let mut oddities = gathered.oddities.clone();
+        oddities.merge(&ledger.oddities);
+        Self {
+            chunks,
+            traces: count,
+            metrics,
+            series: released.len(),
+            sessions: ledger.session_count(),
+            oddities,
+        }
+    }
+
+    pub(super) fn spans(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.spans).sum()
+    }
+
+    fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+        let traces =
+            join(&self.chunks).into_iter().filter_map(|range| self.chunks.get(range)).map(Request::Traces);
+        traces.chain(self.metrics.iter().map(Request::Metrics))
+    }
+
+    /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet.
+    pub(super) async fn send(
+        &self,
+        destination: Destination,
+        patience: Duration,
+    ) -> anyhow::Result<Delivered> {
+        let exporter = OtlpHttp::new(destination.traces, destination.metrics)
+            .context("cannot read the system's certificates")?;
+        let mut delivery = Delivery::new(exporter, patience);
+        let progress = bar(self.requests().count());
+        for request in self.requests() {
+            progress.set_message(delivery.target(request.signal()));
+            delivery.deliver(&request).await?;
+            progress.inc(1);
+        }
+        progress.finish_and_clear();
+        let report = delivery.report.clone();
+        if report.delivered == 0 && report.refused > 0 {
+            let target = delivery.target(Signal::Traces);
+            return Err(AllRefused { target, reasons: report.reasons.join("; ") }.into());
+        }
+        Ok(Delivered { to: vec![delivery.target(Signal::Traces), delivery.target(Signal::Metrics)], report })
+    }
+
+    fn write(&self, path: &Path) -> anyhow::Result<Delivered> {
+        let mut file = OtlpJson::create(path)?;
+        let mut report = crate::delivery::Report::default();
+        for request in self.requests() {
+            file.write(&request)?;
+            report.delivered += 1;
+        }
+        file.finish()?;
+        Ok(Delivered { to: vec![path.display().to_string()], report })
+    }
+}
+
+fn bar(requests: usize) -> ProgressBar {
+    let progress = ProgressBar::with_draw_target(Some(requests as u64), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} requests to {msg} ({elapsed})");
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    progress
+}

@@ -1,0 +1,128 @@
+//! OTLP/JSON lines, as the Collector's file exporter writes them and its `otlp_json_file` receiver reads them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use serde_json::Value;
+
+use super::Request;
+use crate::otel::request::TraceChunk;
+
+/// Why a file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}")]
+pub struct Error {
+    /// The file.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// Writes requests as lines.
+pub struct OtlpJson {
+    path: PathBuf,
+    out: Box<dyn Write + Send>,
+}
+
+impl std::fmt::Debug for OtlpJson {
+    fn fmt(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        text.debug_struct("OtlpJson").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl OtlpJson {
+    /// Creates the file, or replaces it; `-` is standard output.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error { path: path.to_owned(), source };
+        let out: Box<dyn Write + Send> = if path.as_os_str() == "-" {
+            Box::new(BufWriter::new(io::stdout()))
+        } else {
+            Box::new(BufWriter::new(File::create(path).map_err(failed)?))
+        };
+        Ok(Self { path: path.to_owned(), out })
+    }
+
+    /// Writes one request as one line.
+    pub fn write(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        let written = match request {
+            Request::Traces(chunks) => traces(chunks).and_then(|message| self.line(&message)),
+            Request::Metrics(message) => self.line(message),
+        };
+        written.map_err(|source| Error { path: self.path.clone(), source })
+    }
+
+    fn line(&mut self, message: &impl serde::Serialize) -> io::Result<()> {
+        let mut message = serde_json::to_value(message)?;
+        drop_defaults(&mut message);
+        serde_json::to_writer(&mut self.out, &message)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// Makes sure everything is written.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.out.flush().map_err(|source| Error { path: self.path.clone(), source })
+    }
+}
+
+/// The chunks of a request as the one message they are.
+fn traces(chunks: &[TraceChunk]) -> io::Result<ExportTraceServiceRequest> {
+    let mut message = ExportTraceServiceRequest::default();
+    for chunk in chunks {
+        message.merge(chunk.bytes.as_slice()).map_err(io::Error::other)?;
+    }
+    Ok(message)
+}
+
+/// Fields whose default is a value: of a oneof, or optional.
+const SAID_EVEN_IF_DEFAULT: [&str; 9] =
+    ["stringValue", "boolValue", "intValue", "doubleValue", "asInt", "asDouble", "sum", "min", "max"];
+
+/// Leaves out what has its default, as protobuf's JSON does and the Collector expects: `opentelemetry-proto`
+/// writes every field, with `null` for optional ones, which the Collector refuses.
+fn drop_defaults(message: &mut Value) {
+    match message {
+        Value::Object(fields) => {
+            fields.retain(|name, value| {
+                let keeps = SAID_EVEN_IF_DEFAULT.contains(&name.as_str()) && !value.is_null();
+                drop_defaults(value);
+                keeps || !is_default(value)
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_defaults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Object(_) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        // 64-bit numbers are strings in OTLP/JSON.
+        Value::String(text) => text.is_empty() || text == "0",
+        Value::Array(items) => items.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_are_left_out_and_values_are_kept() {
+        let mut message = json!({
+            "flags": 0, "traceState": "", "startTimeUnixNano": "0", "links": [], "max": null, "isMonotonic": false,
+            "status": {"code": 0, "message": ""}, "bucketCounts": ["0", "3"], "asInt": "0", "sum": 0.0,
+            "value": {"stringValue": ""}
+        });
+        drop_defaults(&mut message);
+        let expected = json!({
+            "status": {}, "bucketCounts": ["0", "3"], "asInt": "0", "sum": 0.0, "value": {"stringValue": ""}
+        });
+        assert_eq!(message, expected);
+    }
+}

@@ -1,0 +1,133 @@
+//! Python's JSON made standard: the cold path for records `serde_json` refuses.
+//!
+//! `json.dumps` writes `NaN`, `Infinity` and `-Infinity` as bare words and lone surrogates as escapes. Both are
+//! data here, never a reason to refuse a run.
+
+/// Rewrites what Python writes and JSON forbids: bare `NaN` and infinities become `null`, lone surrogate
+/// escapes become the replacement character, raw control characters in strings are escaped, invalid UTF-8 is
+/// replaced. Text that is standard JSON comes back as it was.
+pub(super) fn repair(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut repaired = String::with_capacity(text.len());
+    let mut rest: &str = &text;
+    while let Some(next) = rest.chars().next() {
+        let taken = match next {
+            '"' => copy_string(rest, &mut repaired),
+            'N' | 'I' | '-' => copy_word(rest, &mut repaired),
+            other => {
+                repaired.push(other);
+                other.len_utf8()
+            }
+        };
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    repaired
+}
+
+/// Copies a bare word Python uses for a number as `null`; anything else by its first character.
+fn copy_word(text: &str, repaired: &mut String) -> usize {
+    for word in ["NaN", "-Infinity", "Infinity"] {
+        if text.starts_with(word) {
+            repaired.push_str("null");
+            return word.len();
+        }
+    }
+    let first = text.chars().next().unwrap_or(' ');
+    repaired.push(first);
+    first.len_utf8()
+}
+
+/// Copies a string literal including its quotes and returns how many bytes it took.
+fn copy_string(text: &str, repaired: &mut String) -> usize {
+    repaired.push('"');
+    let mut at = 1;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        at += next.len_utf8();
+        match next {
+            '"' => {
+                repaired.push('"');
+                return at;
+            }
+            '\\' => at += copy_escape(text.get(at..).unwrap_or_default(), repaired),
+            control if control < ' ' => escape(u32::from(control), repaired),
+            other => repaired.push(other),
+        }
+    }
+    at
+}
+
+fn escape(unit: u32, repaired: &mut String) {
+    use std::fmt::Write as _;
+    // Writing to a string cannot fail.
+    write!(repaired, "\\u{unit:04x}").ok();
+}
+
+/// Copies what follows a backslash and returns how many bytes it took.
+fn copy_escape(text: &str, repaired: &mut String) -> usize {
+    let Some(first) = text.chars().next() else {
+        return 0;
+    };
+    if first != 'u' {
+        repaired.push('\\');
+        repaired.push(first);
+        return first.len_utf8();
+    }
+    let unit = |from: usize| text.get(from..from + 4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    match unit(1) {
+        Some(high @ 0xD800..=0xDBFF) => {
+            let low = text.get(5..7).filter(|mark| *mark == "\\u").and_then(|_| unit(7));
+            if let Some(low @ 0xDC00..=0xDFFF) = low {
+                escape(high.into(), repaired);
+                escape(low.into(), repaired);
+                return 11;
+            }
+            repaired.push('\u{FFFD}');
+            5
+        }
+        Some(0xDC00..=0xDFFF) => {
+            repaired.push('\u{FFFD}');
+            5
+        }
+        Some(unit) => {
+            escape(unit.into(), repaired);
+            5
+        }
+        None => {
+            repaired.push_str("\\\\u");
+            1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_python_become_null_outside_strings_only() {
+        let repaired = repair(br#"{"a": NaN, "b": [-Infinity, Infinity, -1.5], "c": "NaN -Infinity"}"#);
+        assert_eq!(repaired, r#"{"a": null, "b": [null, null, -1.5], "c": "NaN -Infinity"}"#);
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_replaced_and_a_pair_is_kept() {
+        assert_eq!(repair(br#""x\ud83d y""#), "\"x\u{FFFD} y\"");
+        assert_eq!(repair(br#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
+        assert_eq!(repair(br#""\ude00\"""#), "\"\u{FFFD}\\\"\"");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn standard_json_keeps_its_meaning(text in "\\PC*") {
+            let json = serde_json::json!({"k": text, "n": [1, -2.5, null]}).to_string();
+            let repaired: serde_json::Value = serde_json::from_str(&repair(json.as_bytes())).unwrap();
+            let original: serde_json::Value = serde_json::from_str(&json).unwrap();
+            proptest::prop_assert_eq!(repaired, original);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _text = repair(&bytes);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Agno's words, for releases 2.0 to 3.1.
+//!
+//! [`decode`] turns one record into runs, flat, each pointing to its parent. A record may be a run, a list of
+//! runs, the row of a session with its runs, or the row of a run; JSON inside a JSON string (how Agno 2 stores
+//! it in SQLite) is opened.
+
+mod json;
+mod lenient;
+mod message;
+mod record;
+mod run;
+mod steps;
+pub mod tables;
+mod tokens;
+mod usage;
+
+use serde_json::value::RawValue;
+
+use super::{Oddities, Oddity};
+use crate::model::step::Scalar;
+use record::RunRecord;
+
+pub use usage::settle;
+
+/// How often a JSON string may hold JSON again. Agno 2 does it once.
+const MAX_STRING_LAYERS: usize = 3;
+/// Scalars of `provider_metrics` kept for a span.
+const MAX_PROVIDER_SCALARS: usize = 32;
+/// Bytes kept of a provider's own word.
+const MAX_PROVIDER_TEXT_BYTES: usize = 64;
+
+/// What the source knows of a record beside its JSON: columns of the row it stood in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The row's session.
+    pub session_id: Option<String>,
+    /// The row's user.
+    pub user_id: Option<String>,
+    /// Unix second the row was written; only for rows of a single run.
+    pub stored_at_s: Option<i64>,
+    /// The run's place in its session.
+    pub index: Option<i64>,
+}
+
+/// A run as decoded, with what [`settle`] needs to say what it spent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedRun {
+    /// The run; `usage` and the calls without a message are filled by [`settle`].
+    pub run: crate::model::Run,
+    /// What the record says of the run's spend.
+    pub(crate) recorded: usage::Recorded,
+}
+
+/// How far a piece of text is JSON, Python's ways allowed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One whole JSON value.
+    Whole,
+    /// The beginning of one.
+    Cut,
+    /// Something else, or several values.
+    Other,
+}
+
+/// Tells whether text is one JSON value, without decoding it.
+pub fn form(text: &[u8]) -> Form {
+    let check =
+        |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(|error| error.is_eof());
+    match check(text).or_else(|_| check(json::repair(text).as_bytes())) {
+        Ok(_) => Form::Whole,
+        Err(true) => Form::Cut,
+        Err(false) => Form::Other,
+    }
+}
+
+/// What a record held.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Every run in it, nested ones included, each once per place it stood in.
+    pub runs: Vec<DecodedRun>,
+    /// What was not understood.
+    pub oddities: Oddities,
+}
+
+/// Decodes one record.
+///
+/// Never fails: text that is no JSON, or JSON that is no run, is an oddity.
+pub fn decode(json: &[u8], columns: &Columns) -> Decoded {
+    let mut decoded = Decoded::default();
+    lenient::take_odd_fields();
+    decode_text(json, columns, &mut decoded, 0);
+    decoded.oddities.add_many(Oddity::FieldType, lenient::take_odd_fields());
+    decoded
+}
+
+fn decode_text(json: &[u8], columns: &Columns, decoded: &mut Decoded, layer: usize) {
+    let parsed = std::str::from_utf8(json).ok().and_then(|text| Parsed::of(text).ok());
+    if let Some(parsed) = parsed {
+        return decode_parsed(parsed, columns, decoded, layer);
+    }
+    // What the failed parse counted is counted again by the next one.
+    lenient::take_odd_fields();
+    let repaired = json::repair(json);
+    let without_repeats;
+    let parsed = if let Ok(parsed) = Parsed::of(&repaired) {
+        Ok(parsed)
+    } else {
+        lenient::take_odd_fields();
+        // Repeated keys: a `Value` keeps the last of them, as Python does.
+        without_repeats = serde_json::from_str::<serde_json::Value>(&repaired).map(|value| value.to_string());
+        match &without_repeats {
+            Ok(text) => Parsed::of(text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    match parsed {
+        Ok(parsed) => {
+            decoded.oddities.add(Oddity::PythonJson);
+            decode_parsed(parsed, columns, decoded, layer);
+        }
+        Err(error) if error.contains("recursion limit") => decoded.oddities.add(Oddity::TooDeep),
+        Err(_) => decoded.oddities.add(Oddity::NotJson),
+    }
+}
+
+/// The outermost shape of a record.
+enum Parsed<'a> {
+    Run(Box<RunRecord<'a>>),
+    List(Vec<&'a RawValue>),
+    Text(String),
+    Null,
+    Other,
+}
+
+impl<'a> Parsed<'a> {
+    fn of(text: &'a str) -> Result<Self, serde_json::Error> {
+        match text.trim_start().as_bytes().first() {
+            Some(b'{') => serde_json::from_str(text).map(Self::Run),
+            Some(b'[') => serde_json::from_str(text).map(Self::List),
+            Some(b'"') => serde_json::from_str(text).map(Self::Text),
+            _ => serde_json::from_str::<Option<serde::de::IgnoredAny>>(text)
+                .map(|value| if value.is_none() { Self::Null } else { Self::Other }),
+        }
+    }
+}
+
+fn decode_parsed(parsed: Parsed<'_>, columns: &Columns, decoded: &mut Decoded, layer: usize) {
+    match parsed {
+        Parsed::Run(record) => decode_object(&record, columns, decoded, layer),
+        Parsed::List(items) => {
+            for (place, item) in items.into_iter().enumerate() {
+                let index = columns.index.or(i64::try_from(place).ok());
+                decode_text(item.get().as_bytes(), &Columns { index, ..columns.clone() }, decoded, layer);
+            }
+        }
+        Parsed::Text(text) if layer < MAX_STRING_LAYERS => {
+            decode_text(text.as_bytes(), columns, decoded, layer + 1);
+        }
+        // An unset JSON column holds `null`.
+        Parsed::Null if layer > 0 || *columns != Columns::default() => {}
+        Parsed::Text(_) | Parsed::Null | Parsed::Other => decoded.oddities.add(Oddity::NotARun),
+    }
+}
+
+fn decode_object(record: &RunRecord<'_>, columns: &Columns, decoded: &mut Decoded, layer: usize) {
+    let columns = columns_of(record, columns);
+    if let Some(run_data) = record.run_data {
+        return decode_text(run_data.get().as_bytes(), &columns, decoded, layer);
+    }
+    if let (Some(runs), None) = (record.runs, record.run_id.as_str()) {
+        let columns = Columns { stored_at_s: None, index: None, ..columns };
+        return decode_text(runs.get().as_bytes(), &columns, decoded, layer + 1);
+    }
+    if record.event.as_str().is_some() {
+        // 1.x marks its runs as events too, and its metrics are lists.
+        let legacy = record.metrics.0.as_ref().is_some_and(run::is_legacy);
+        return decoded.oddities.add(if legacy { Oddity::AgnoV1 } else { Oddity::StreamEvent });
+    }
+    if is_v1(record) {
+        return decoded.oddities.add(Oddity::AgnoV1);
+    }
+    if record.run_id.as_str().is_none() {
+        let is_session = record.session_type.as_str().is_some();
+        let looks_like_run = record.status.as_str().is_some() && !record.messages.0.is_empty();
+        return match (is_session, looks_like_run) {
+            (true, _) => {}
+            (false, true) => decoded.oddities.add(Oddity::NoRunId),
+            (false, false) => decoded.oddities.add(Oddity::NotARun),
+        };
+    }
+    run::flatten(record, &columns, None, decoded);
+}
+
+/// 1.x keeps runs under `memory`, and metrics as one list per field.
+fn is_v1(record: &RunRecord<'_>) -> bool {
+    record.memory.is_some() && record.run_id.as_str().is_none()
+        || record.metrics.0.as_ref().is_some_and(run::is_legacy)
+}
+
+/// What a row says of itself wins over what the source said of it.
+fn columns_of(record: &RunRecord<'_>, columns: &Columns) -> Columns {
+    let is_run_row = record.run_data.is_some();
+    Columns {
+        session_id: record.session_id.owned().or_else(|| columns.session_id.clone()),
+        user_id: record.user_id.owned().or_else(|| columns.user_id.clone()),
+        stored_at_s: match record.updated_at {
+            Some(raw) if is_run_row => raw.get().trim().parse().ok(),
+            _ => columns.stored_at_s,
+        },
+        index: if is_run_row { record.run_index.integer() } else { columns.index },
+    }
+}
+
+/// The scalars of an object, by key; nested values are left out.
+fn scalars(raw: Option<&RawValue>) -> Vec<(String, Scalar)> {
+    let Some(raw) = raw.filter(|raw| raw.get().starts_with('{')) else {
+        return Vec::new();
+    };
+    let Ok(fields) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()) else {
+        return Vec::new();
+    };
+    let scalar = |value: serde_json::Value| match value {
+        serde_json::Value::Bool(flag) => Some(Scalar::Bool(flag)),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(integer) => Some(Scalar::Integer(integer)),
+            None => number.as_f64().map(Scalar::Float),
+        },
+        serde_json::Value::String(text) if is_word(&text) => Some(Scalar::Text(text)),
+        _ => None,
+    };
+    fields
+        .into_iter()
+        .filter(|(key, _)| is_word(key))
+        .filter_map(|(key, value)| scalar(value).map(|scalar| (key, scalar)))
+        .take(MAX_PROVIDER_SCALARS)
+        .collect()
+}
+
+/// One short word, such as a service tier. Anything longer could be content.
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= MAX_PROVIDER_TEXT_BYTES
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/'))
+}

@@ -1,0 +1,218 @@
+//! Agno's JSON exactly as Agno writes it, for 2.0 to 3.1; serde and nothing else.
+//!
+//! Agno drops `None` and 0 in most objects and keeps `null` in others, so every field is optional and absent
+//! means 0 or unknown. Content is passed over as raw text.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::lenient::{Flag, List, Map, Number, Object, Text};
+
+/// A run of an agent, team or workflow; also the row of a session or a run that holds them (`JsonDb`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RunRecord<'a> {
+    #[serde(borrow)]
+    pub(super) run_id: Text<'a>,
+    pub(super) parent_run_id: Text<'a>,
+    pub(super) session_id: Text<'a>,
+    pub(super) user_id: Text<'a>,
+    pub(super) agent_id: Text<'a>,
+    pub(super) agent_name: Text<'a>,
+    pub(super) team_id: Text<'a>,
+    pub(super) team_name: Text<'a>,
+    pub(super) workflow_id: Text<'a>,
+    pub(super) workflow_name: Text<'a>,
+    pub(super) workflow_step_id: Text<'a>,
+    pub(super) model: Text<'a>,
+    pub(super) model_provider: Text<'a>,
+    pub(super) status: Text<'a>,
+    pub(super) created_at: Number,
+    pub(super) content: Option<&'a RawValue>,
+    pub(super) metadata: Option<&'a RawValue>,
+    pub(super) messages: List<MessageRecord<'a>>,
+    pub(super) reasoning_messages: List<MessageRecord<'a>>,
+    pub(super) tools: List<ToolRecord<'a>>,
+    pub(super) metrics: Object<MetricsRecord<'a>>,
+    pub(super) requirements: List<serde::de::IgnoredAny>,
+    pub(super) compaction: Object<CompactionRecord>,
+    pub(super) regenerated_from: Text<'a>,
+    pub(super) forked_from_run_id: Text<'a>,
+    pub(super) forked_from_session_id: Text<'a>,
+    pub(super) forked_from_message_index: Number,
+    pub(super) member_responses: List<Self>,
+    pub(super) step_executor_runs: List<Self>,
+    pub(super) workflow_agent_run: Object<Box<Self>>,
+    pub(super) step_results: StepNodes<'a>,
+    // What tells a row, an event or a 1.x record from a run.
+    pub(super) runs: Option<&'a RawValue>,
+    pub(super) run_data: Option<&'a RawValue>,
+    pub(super) run_index: Number,
+    pub(super) updated_at: Option<&'a RawValue>,
+    pub(super) session_type: Text<'a>,
+    pub(super) event: Text<'a>,
+    pub(super) memory: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MessageRecord<'a> {
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    pub(super) role: Text<'a>,
+    pub(super) from_history: Flag,
+    pub(super) created_at: Number,
+    pub(super) reasoning_content: Option<&'a RawValue>,
+    pub(super) tool_calls: List<RequestedToolRecord<'a>>,
+    pub(super) tool_call_id: Text<'a>,
+    pub(super) tool_name: Text<'a>,
+    pub(super) tool_args: Option<&'a RawValue>,
+    pub(super) tool_call_error: Flag,
+    pub(super) content: Option<&'a RawValue>,
+    pub(super) provider_data: Object<ProviderDataRecord<'a>>,
+    pub(super) metrics: Object<MetricsRecord<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ProviderDataRecord<'a> {
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    pub(super) response_id: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RequestedToolRecord<'a> {
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    /// The Responses API has an id of the item and one of the call.
+    pub(super) call_id: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToolRecord<'a> {
+    #[serde(borrow)]
+    pub(super) tool_call_id: Text<'a>,
+    pub(super) tool_name: Text<'a>,
+    pub(super) tool_args: Option<&'a RawValue>,
+    pub(super) tool_call_error: Flag,
+    pub(super) result: Option<&'a RawValue>,
+    pub(super) metrics: Object<ToolMetricsRecord>,
+    pub(super) child_run_id: Text<'a>,
+    pub(super) created_at: Number,
+    pub(super) requires_confirmation: Flag,
+    pub(super) confirmed: Flag,
+    pub(super) requires_user_input: Flag,
+    pub(super) external_execution_required: Flag,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToolMetricsRecord {
+    pub(super) start_time: Number,
+    pub(super) end_time: Number,
+    pub(super) duration: Number,
+}
+
+/// The one field of a delegating tool's arguments that names the member.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DelegationRecord<'a> {
+    #[serde(borrow)]
+    pub(super) member_id: Text<'a>,
+}
+
+/// `Metrics`, `MessageMetrics`, `RunMetrics` and `ModelMetrics` in one: which fields are there tells which it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MetricsRecord<'a> {
+    pub(super) input_tokens: Number,
+    pub(super) output_tokens: Number,
+    pub(super) total_tokens: Number,
+    pub(super) audio_input_tokens: Number,
+    pub(super) audio_output_tokens: Number,
+    pub(super) audio_total_tokens: Number,
+    pub(super) cache_read_tokens: Number,
+    pub(super) cache_write_tokens: Number,
+    pub(super) reasoning_tokens: Number,
+    pub(super) cost: Number,
+    pub(super) duration: Number,
+    pub(super) time_to_first_token: Number,
+    #[serde(borrow)]
+    pub(super) provider_metrics: Option<&'a RawValue>,
+    pub(super) details: Map<List<Self>>,
+    // ModelMetrics only.
+    pub(super) id: Text<'a>,
+    pub(super) provider: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CompactionRecord {
+    pub(super) messages_compacted: Number,
+    pub(super) tokens_before: Number,
+    pub(super) tokens_after: Number,
+    pub(super) created_at: Number,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StepRecord<'a> {
+    #[serde(borrow)]
+    pub(super) step_name: Text<'a>,
+    pub(super) step_id: Text<'a>,
+    pub(super) step_type: Text<'a>,
+    pub(super) executor_type: Text<'a>,
+    pub(super) executor_name: Text<'a>,
+    pub(super) step_run_id: Text<'a>,
+    pub(super) metrics: Object<MetricsRecord<'a>>,
+    pub(super) success: Flag,
+    pub(super) is_paused: Flag,
+    pub(super) steps: StepNodes<'a>,
+}
+
+/// `step_results`: steps, and lists of steps where they ran together.
+#[derive(Debug, Default)]
+pub(super) struct StepNodes<'a>(pub(super) Vec<StepNode<'a>>);
+
+#[derive(Debug)]
+pub(super) enum StepNode<'a> {
+    One(Box<StepRecord<'a>>),
+    Several(StepNodes<'a>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for StepNodes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = StepNodes<'de>;
+            fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                text.write_str("a list of steps")
+            }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+                Ok(StepNodes::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(raw) = list.next_element::<&'de RawValue>()? {
+                    // A step that does not parse is left out; the run it executed is still a run.
+                    if raw.get().starts_with('[') {
+                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::Several));
+                    } else {
+                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::One));
+                    }
+                }
+                Ok(StepNodes(nodes))
+            }
+        }
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
+        let mut inner = serde_json::Deserializer::from_str(raw.get());
+        if !raw.get().starts_with('[') {
+            return Ok(Self::default());
+        }
+        inner.deserialize_any(Visit).map_err(serde::de::Error::custom)
+    }
+}

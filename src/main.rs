@@ -1,0 +1,7 @@
+//! The command line of agno-otel.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agno_otel::cli::main()
+}

@@ -1,0 +1,344 @@
+//! What is known of a trace's times, stated in the order of its trust.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Parts, SECOND_NS, Solver, Span, comes_last, inner_steps, tools_of};
+use crate::model::time_bounds::{Fact, Point, UNBOUNDED, has_earliest, has_latest};
+use crate::model::tree::Holder;
+use crate::model::{RunKind, RunStatus, ToolCall};
+
+/// Messages are stamped just before what they stand for begins; this is how much later it may be.
+const STAMP_SLACK_NS: i64 = 20_000_000;
+/// A row is written this much after its run has ended, at most.
+const STORE_DELAY_NS: i64 = 100_000_000;
+/// Backends show and some repair spans without a length; everything lasts at least this long.
+const SHORTEST_NS: i64 = 1_000;
+
+impl Solver<'_> {
+    /// States everything that is known. `received_ns` stands in where no time is.
+    pub(super) fn state_facts(&mut self, received_ns: i64) {
+        self.structure();
+        self.steps_inside_tools();
+        self.measured_tools();
+        self.call_durations();
+        self.calls_beside_tools();
+        self.whole_seconds();
+        self.run_durations();
+        self.delegations();
+        self.stored_rows();
+        self.last_resorts(received_ns);
+    }
+
+    /// What always holds. None of it can contradict the rest.
+    fn structure(&mut self) {
+        let mut facts = Vec::new();
+        for parts in &self.nodes {
+            let (span, run) = (parts.span, parts.run);
+            let step = |at: Option<usize>| at.and_then(|at| parts.steps.get(at)).copied().unwrap_or(span);
+            facts.push(lasts(span));
+            facts.extend(self.outer(parts).into_iter().flat_map(|outer| inside(span, outer)));
+            for (&inner, own) in parts.steps.iter().zip(&run.steps) {
+                facts.push(lasts(inner));
+                facts.extend(inside(inner, step(own.parent)));
+            }
+            for (&inner, call) in parts.calls.iter().zip(&run.calls) {
+                facts.push(lasts(inner));
+                // What follows each other lies inside if its ends do: a run is not tied to each of a thousand.
+                if call.position.is_none() {
+                    facts.extend(inside(inner, step(call.step)));
+                }
+            }
+            let last = parts.chain.last().copied();
+            for (&inner, tool) in parts.tools.iter().zip(&run.tools) {
+                facts.push(lasts(inner));
+                if tool.asked_by.is_none() || tool.asked_by == last {
+                    facts.extend(inside(inner, span));
+                }
+            }
+            facts.extend(chain_order(parts));
+        }
+        self.bounds.state(&facts);
+    }
+
+    /// The tool call, step or run that a run lies inside of.
+    fn outer(&self, parts: &Parts<'_>) -> Option<Span> {
+        let parent = self.nodes.get(parts.holder.node()?)?;
+        match parts.holder {
+            Holder::Tool { tool, .. } => parent.tools.get(tool).copied(),
+            Holder::Step { step, .. } => parent.steps.get(step).copied(),
+            Holder::Run { .. } | Holder::Root => Some(parent.span),
+        }
+    }
+
+    /// Measured times of tools. A tool that handed work to a member is stamped when the member had finished.
+    fn measured_tools(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(parts) = self.nodes.get(node) else {
+                continue;
+            };
+            let holders = self.tools_with_runs(parts);
+            let (mut facts, mut lengths) = (Vec::new(), Vec::new());
+            for (at, (&span, tool)) in parts.tools.iter().zip(&parts.run.tools).enumerate() {
+                let delegates = tool.delegates || holders.contains(&at);
+                facts.extend(tool.end_ns.map(|end| Fact::Within {
+                    point: span.end,
+                    lowest: end,
+                    highest: end,
+                }));
+                let start = tool.start_ns.filter(|_| !delegates);
+                facts.extend(start.map(|at| Fact::Within { point: span.start, lowest: at, highest: at }));
+                let length = tool.duration_ns.filter(|_| !delegates);
+                lengths.push((span, length));
+            }
+            self.bounds.state(&facts);
+            // Exact at both ends: they were measured, and nothing contradicted it.
+            let is_exact = |point| matches!(self.bounds.of(point), (lowest, highest) if lowest == highest);
+            let measured: Vec<bool> =
+                lengths.iter().map(|(span, _)| is_exact(span.start) && is_exact(span.end)).collect();
+            let unmeasured = lengths.into_iter().zip(&measured).filter(|(_, measured)| !**measured);
+            let lengths: Vec<Fact> = unmeasured
+                .filter_map(|((span, length), _)| {
+                    length.map(|length| Fact::apart(span.start, span.end, length))
+                })
+                .collect();
+            self.bounds.state(&lengths);
+            if let Some(parts) = self.nodes.get_mut(node) {
+                parts.measured = measured;
+            }
+        }
+    }
+
+    /// The tools that a run of this trace hangs under.
+    fn tools_with_runs(&self, parts: &Parts<'_>) -> BTreeSet<usize> {
+        let tool = |child: &usize| match self.nodes.get(*child)?.holder {
+            Holder::Tool { tool, .. } => Some(tool),
+            Holder::Run { .. } | Holder::Step { .. } | Holder::Root => None,
+        };
+        parts.children.iter().filter_map(tool).collect()
+    }
+
+    fn call_durations(&mut self) {
+        let mut facts = Vec::new();
+        for parts in &self.nodes {
+            for (call, span) in parts.run.calls.iter().zip(&parts.calls) {
+                if let Some(duration) = call.duration_ns {
+                    facts.push(Fact::apart(span.start, span.end, duration));
+                } else if let Some(first) = call.time_to_first_token_ns {
+                    facts.push(at_least(*span, first));
+                }
+            }
+        }
+        self.bounds.state(&facts);
+    }
+
+    /// A call ends where its first tool starts, and begins where the last tool of the call before it ended.
+    fn calls_beside_tools(&mut self) {
+        let mut facts = Vec::new();
+        for parts in &self.nodes {
+            let mut begins = Vec::new();
+            for (place, &at) in parts.chain.iter().enumerate() {
+                let Some(call) = parts.calls.get(at) else { continue };
+                let tools: Vec<(usize, &ToolCall, Span)> = tools_of(parts, at).collect();
+                let first = tools.iter().filter(|(at, ..)| parts.measured.get(*at) == Some(&true));
+                let first = first.min_by_key(|(_, tool, _)| tool.start_ns).or(tools.first());
+                facts.extend(first.map(|(.., tool)| Fact::apart(call.end, tool.start, 0)));
+                // A tool that waited for a human has no times, and the next call waited with it.
+                let all_known = tools.iter().all(|(_, tool, _)| tool.end_ns.is_some());
+                let last = tools.iter().max_by_key(|(_, tool, _)| tool.end_ns).filter(|_| all_known);
+                let next = parts.chain.get(place + 1).and_then(|&next| parts.calls.get(next));
+                begins.extend(last.zip(next).map(|((.., tool), next)| Fact::apart(tool.end, next.start, 0)));
+            }
+            facts.append(&mut begins);
+        }
+        self.bounds.state(&facts);
+    }
+
+    /// Messages carry the second they were made: the first at the run's start, an answer's just before its
+    /// request, a tool's when it had finished.
+    fn whole_seconds(&mut self) {
+        let second = |second: i64| second.checked_mul(SECOND_NS).unwrap_or(UNBOUNDED);
+        let mut facts = Vec::new();
+        let mut within = |point, lowest, highest| facts.push(Fact::Within { point, lowest, highest });
+        for parts in &self.nodes {
+            let run = parts.run;
+            for (call, span) in run.calls.iter().zip(&parts.calls) {
+                if let Some(made) = call.created_at_s.filter(|_| call.position.is_some()).map(second) {
+                    within(span.start, made - STAMP_SLACK_NS, made + SECOND_NS + STAMP_SLACK_NS);
+                }
+            }
+            for (tool, span) in run.tools.iter().zip(&parts.tools) {
+                if let Some(made) = tool.created_at_s.map(second) {
+                    within(span.end, -UNBOUNDED, made + SECOND_NS + STAMP_SLACK_NS);
+                }
+            }
+            if let Some(made) =
+                run.messages.iter().filter_map(|message| message.created_at_s).min().map(second)
+            {
+                within(parts.span.start, -UNBOUNDED, made + SECOND_NS);
+                within(parts.span.start, made - SECOND_NS, UNBOUNDED);
+            }
+        }
+        self.bounds.state(&facts);
+    }
+
+    fn run_durations(&mut self) {
+        let mut facts = Vec::new();
+        for parts in &self.nodes {
+            facts.extend(parts.run.duration_ns.map(|ns| Fact::apart(parts.span.start, parts.span.end, ns)));
+            for (step, span) in parts.run.steps.iter().zip(&parts.steps) {
+                facts.extend(step.duration_ns.map(|duration| at_least(*span, duration)));
+            }
+            let first = first_response(parts);
+            facts.extend(first.map(|(call, from_start)| Fact::apart(parts.span.start, call, from_start)));
+        }
+        for parts in &self.nodes {
+            facts.extend(step_order(parts));
+        }
+        self.bounds.state(&facts);
+    }
+
+    /// A tool that hands work to one member is stamped when the member has finished, and does nothing else.
+    fn delegations(&mut self) {
+        let mut facts = Vec::new();
+        for member in &self.nodes {
+            let Holder::Tool { node, tool } = member.holder else {
+                continue;
+            };
+            let Some(parent) = self.nodes.get(node) else {
+                continue;
+            };
+            let holds =
+                |other: &&usize| self.nodes.get(**other).is_some_and(|other| other.holder == member.holder);
+            let is_only = parent.children.iter().filter(holds).count() == 1;
+            if let Some(tool) = parent.tools.get(tool).filter(|_| is_only) {
+                facts.push(Fact::apart(member.span.end, tool.end, 0));
+                facts.push(Fact::apart(tool.start, member.span.start, 0));
+            }
+        }
+        self.bounds.state(&facts);
+    }
+
+    /// A workflow that an agent of its own was asked to run: its steps ran inside that agent's tool call.
+    fn steps_inside_tools(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(parts) = self.nodes.get(node).filter(|parts| !parts.steps.is_empty()) else {
+                continue;
+            };
+            let inner = |child: &usize| {
+                let agent =
+                    self.nodes.get(*child).filter(|agent| matches!(agent.holder, Holder::Run { .. }))?;
+                let runs = |(_, (tool, _)): &(usize, (&ToolCall, &Span))| tool.delegates && tool.executed;
+                let tools = agent.run.tools.iter().zip(&agent.tools).enumerate();
+                let holders = self.tools_with_runs(agent);
+                let found = tools.filter(runs).find(|(at, _)| !holders.contains(at));
+                found.map(|(_, (_, span))| *span)
+            };
+            let Some(tool) = parts.children.iter().find_map(inner) else {
+                continue;
+            };
+            let steps: Vec<Span> = inner_steps(parts.run, None)
+                .iter()
+                .filter_map(|&step| parts.steps.get(step))
+                .copied()
+                .collect();
+            let facts: Vec<Fact> = steps.into_iter().flat_map(|step| inside(step, tool)).collect();
+            self.bounds.state(&facts);
+        }
+    }
+
+    /// A row is written when its run has ended. Rows that are touched again later say nothing of it.
+    fn stored_rows(&mut self) {
+        for parts in &self.nodes {
+            let run = parts.run;
+            let touched = run.status == RunStatus::Regenerated || run.forked_from_session_id.is_some();
+            if let Some(stored) =
+                run.stored_at_s.filter(|_| !touched).and_then(|at| at.checked_mul(SECOND_NS))
+            {
+                self.bounds.within(parts.span.end, stored - STORE_DELAY_NS, stored + SECOND_NS);
+            }
+        }
+    }
+
+    fn last_resorts(&mut self, received_ns: i64) {
+        for parts in &self.nodes {
+            let (lowest, highest) = self.bounds.of(parts.span.start);
+            let made = parts.run.created_at_s.and_then(|at| at.checked_mul(SECOND_NS));
+            let unknown = !has_earliest(lowest) || !has_latest(highest);
+            if let Some(made) = made.filter(|_| unknown || parts.run.kind == RunKind::Workflow) {
+                self.bounds.within(parts.span.start, made - STAMP_SLACK_NS, made + SECOND_NS);
+            }
+        }
+        if let Some(root) = self.nodes.first() {
+            let (_, highest) = self.bounds.of(root.span.start);
+            if !has_latest(highest) {
+                self.bounds.within(root.span.end, received_ns, received_ns);
+            }
+        }
+    }
+}
+
+fn inside(inner: Span, outer: Span) -> [Fact; 2] {
+    [Fact::order(outer.start, inner.start), Fact::order(inner.end, outer.end)]
+}
+
+fn lasts(span: Span) -> Fact {
+    at_least(span, SHORTEST_NS)
+}
+
+fn at_least(span: Span, duration_ns: i64) -> Fact {
+    Fact::Differ { from: span.start, to: span.end, least: duration_ns, most: UNBOUNDED }
+}
+
+/// Each call after the tools of the call before it; reasoning first; what was not a message, last.
+fn chain_order(parts: &Parts<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let chain: Vec<Span> = parts.chain.iter().filter_map(|&at| parts.calls.get(at)).copied().collect();
+    for (&at, span) in parts.chain.iter().zip(&chain) {
+        facts.extend(tools_of(parts, at).map(|(.., tool)| Fact::order(span.end, tool.start)));
+    }
+    for ((&at, span), next) in parts.chain.iter().zip(&chain).zip(chain.iter().skip(1)) {
+        facts.push(Fact::order(span.end, next.start));
+        facts.extend(tools_of(parts, at).map(|(.., tool)| Fact::order(tool.end, next.start)));
+    }
+    if let (Some(first), Some(last)) = (chain.first(), chain.last()) {
+        facts.push(Fact::order(parts.span.start, first.start));
+        facts.push(Fact::order(last.end, parts.span.end));
+        let calls = parts.run.calls.iter().zip(&parts.calls);
+        for (call, span) in calls.filter(|(call, _)| call.position.is_none()) {
+            if call.role == "reasoning_model" {
+                facts.push(Fact::order(span.end, first.start));
+            } else if comes_last(call) {
+                facts.push(Fact::order(last.end, span.start));
+            }
+        }
+    }
+    facts
+}
+
+/// Steps of the same parent follow each other, unless it ran them side by side.
+fn step_order(parts: &Parts<'_>) -> Vec<Fact> {
+    let steps = &parts.run.steps;
+    let mut before = BTreeMap::<Option<usize>, Span>::new();
+    let mut facts = Vec::new();
+    for (step, span) in steps.iter().zip(&parts.steps) {
+        let is_parallel = step.parent.and_then(|parent| steps.get(parent)).is_some_and(|it| it.parallel);
+        if let Some(before) = before.insert(step.parent, *span).filter(|_| !is_parallel) {
+            facts.push(Fact::order(before.end, span.start));
+        }
+    }
+    facts
+}
+
+/// The run's time to first token ends with the first response of its first call: a non-streamed call's end, or
+/// a streamed call's first chunk.
+fn first_response(parts: &Parts<'_>) -> Option<(Point, i64)> {
+    let run = parts.run;
+    let until_first = run.time_to_first_token_ns?;
+    let &first = parts.chain.first()?;
+    let (call, span) = run.calls.get(first).zip(parts.calls.get(first))?;
+    match (call.duration_ns, call.time_to_first_token_ns) {
+        (Some(duration), _) => Some((span.start, (until_first - duration).max(0))),
+        (None, Some(chunk)) => Some((span.start, (until_first - chunk).max(0))),
+        (None, None) => None,
+    }
+}

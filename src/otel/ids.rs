@@ -1,0 +1,118 @@
+//! Trace and span ids computed from run ids, so that a resend is the same span.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::RunKey;
+
+/// Names the scheme; a change of scheme changes every id.
+const SCHEME: &[u8] = b"agno-otel/1";
+
+/// Sixteen bytes, not all zero.
+pub type TraceId = [u8; 16];
+/// Eight bytes, not all zero.
+pub type SpanId = [u8; 8];
+
+/// The trace of a root run: the run id's own bytes if it is a UUID, so that the run id finds the trace; else a
+/// hash.
+pub fn trace_id(root: &RunKey) -> TraceId {
+    root.uuid().unwrap_or_else(|| hash(root, "trace", ""))
+}
+
+/// The span of a part of a run: `kind` says what it is, `key` which of them.
+pub fn span_id(run: &RunKey, kind: &str, key: &str) -> SpanId {
+    hash(run, kind, key)
+}
+
+fn hash<const N: usize>(run: &RunKey, kind: &str, key: &str) -> [u8; N] {
+    let mut hasher = Sha256::new();
+    for part in [SCHEME, run.run_id.as_bytes(), run.reuse.as_bytes(), kind.as_bytes(), key.as_bytes()] {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    let mut id = [0; N];
+    for (byte, digit) in id.iter_mut().zip(digest.iter()) {
+        *byte = *digit;
+    }
+    if id.iter().all(|byte| *byte == 0) {
+        id = [1; N];
+    }
+    id
+}
+
+/// W3C trace context as an application hands it over: the caller's trace and span.
+pub fn parse_traceparent(text: &str) -> Option<(TraceId, SpanId)> {
+    let mut parts = text.trim().split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let has_shape =
+        version.len() == 2 && is_hex(version) && version != "ff" && flags.len() == 2 && is_hex(flags);
+    if !has_shape || (version == "00" && parts.next().is_some()) {
+        return None;
+    }
+    let trace: TraceId = from_hex(trace)?;
+    let span: SpanId = from_hex(span)?;
+    (trace != TraceId::default() && span != SpanId::default()).then_some((trace, span))
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    if text.len() != 2 * N || !text.as_bytes().iter().all(is_hex) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Lowercase hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(run_id: &str) -> RunKey {
+        RunKey { run_id: run_id.to_owned(), reuse: String::new() }
+    }
+
+    #[test]
+    fn a_uuid_run_id_is_the_trace_id() {
+        let id = trace_id(&key("50cf60f9-f6d0-47a6-b373-57a95a88129d"));
+        assert_eq!(hex(&id), "50cf60f9f6d047a6b37357a95a88129d");
+    }
+
+    #[test]
+    fn ids_differ_by_run_kind_and_key_and_never_change() {
+        let run = key("job-1");
+        assert_eq!(hex(&trace_id(&run)), "c582fbf8b6fa3245678c7c5d76820b91");
+        assert_ne!(span_id(&run, "call", "a"), span_id(&run, "tool", "a"));
+        assert_ne!(span_id(&run, "call", "ab"), span_id(&run, "calla", "b"));
+        assert_ne!(span_id(&key("job-2"), "call", "a"), span_id(&run, "call", "a"));
+    }
+
+    #[test]
+    fn trace_context_is_read_or_refused() {
+        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        let read = parse_traceparent(&format!("00-{trace}-{span}-01")).unwrap();
+        assert_eq!((hex(&read.0).as_str(), hex(&read.1).as_str()), (trace, span));
+        for wrong in [
+            "",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(parse_traceparent(wrong), None, "{wrong}");
+        }
+    }
+}

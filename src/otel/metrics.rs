@@ -1,0 +1,365 @@
+//! Runs into measurements, and the ledger's series into points.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::metrics::v1 as otlp;
+use opentelemetry_proto::tonic::metrics::v1::{exemplar, metric, number_data_point};
+
+use super::attributes::text;
+use super::ids::{SpanId, TraceId};
+use super::names::{self, Instrument, Metric, operation};
+use super::places::Place;
+use super::spans::Settings;
+use crate::ledger::{Count, Exemplar, Measurement, Point, Released, SessionShare, Value, unscaled};
+use crate::model::run::STATUSES;
+use crate::model::tokens::CLASSES;
+use crate::model::{ModelCall, Run, RunKind, Tokens, ToolCall, Usage};
+
+type Attributes = Vec<(&'static str, String)>;
+
+/// Everything one run counts. `place` is where it is seen; runs without a trace count all the same.
+pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec<Measurement> {
+    let mut counter = Counter { run, place, measurements: Vec::new() };
+    for usage in &run.usage {
+        counter.spend(usage);
+        counter.standard_spend(usage);
+    }
+    for (at, call) in run.calls.iter().enumerate().filter(|(_, call)| call.has_message) {
+        counter.call(at, call, settings);
+    }
+    for (at, tool) in run.tools.iter().enumerate().filter(|(_, tool)| tool.executed) {
+        counter.tool(at, tool);
+    }
+    counter.work();
+    counter.measurements
+}
+
+/// What a run adds to its session, and what names the session if the run is its first.
+pub fn session_share(run: &Run, is_root: bool) -> (SessionShare, Attributes) {
+    let tokens = run.own_tokens();
+    let duration = run.duration_ns.filter(|_| is_root).and_then(|duration| u64::try_from(duration).ok());
+    let share = SessionShare {
+        input_tokens: tokens.input(),
+        output_tokens: tokens.output(),
+        runs: u64::from(is_root),
+        duration_ns: duration.unwrap_or(0),
+    };
+    (share, who(run))
+}
+
+/// The span to look at for a run as a whole.
+pub fn exemplar_of(run: &Run, place: Option<&Place>) -> Option<Exemplar> {
+    place.map(|place| shown(run, place.trace_id, place.run))
+}
+
+/// The agent's, team's or workflow's name and kind.
+fn who(run: &Run) -> Attributes {
+    named(run.kind, run.label().unwrap_or_default())
+}
+
+fn named(kind: RunKind, label: &str) -> Attributes {
+    let name = if kind == RunKind::Workflow { names::WORKFLOW_NAME } else { names::AGENT_NAME };
+    vec![(name, label.to_owned()), (names::RUN_KIND, kind.as_str().to_owned())]
+}
+
+fn shown(run: &Run, trace_id: TraceId, span_id: SpanId) -> Exemplar {
+    Exemplar { trace_id, span_id, conversation: run.session_id.clone(), value: 0 }
+}
+
+struct Counter<'r> {
+    run: &'r Run,
+    place: Option<&'r Place>,
+    measurements: Vec<Measurement>,
+}
+
+impl Counter<'_> {
+    fn add(
+        &mut self,
+        metric: &'static Metric,
+        attributes: Attributes,
+        count: Count,
+        exemplar: Option<Exemplar>,
+    ) {
+        self.measurements.push(Measurement { metric, attributes, count, exemplar });
+    }
+
+    fn once(
+        &mut self,
+        metric: &'static Metric,
+        attributes: Attributes,
+        key: &str,
+        value: i64,
+        exemplar: Option<Exemplar>,
+    ) {
+        if let Ok(value) = u64::try_from(value) {
+            self.add(metric, attributes, Count::Once { key: key.to_owned(), value }, exemplar);
+        }
+    }
+
+    fn run_exemplar(&self) -> Option<Exemplar> {
+        exemplar_of(self.run, self.place)
+    }
+
+    /// The first call of a role is what shows how its tokens were spent.
+    fn usage_exemplar(&self, usage: &Usage) -> Option<Exemplar> {
+        let place = self.place?;
+        let same = |call: &ModelCall| call.role == usage.role && call.model == usage.model;
+        let largest = self
+            .run
+            .calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| same(call))
+            .max_by_key(|(_, call)| call.tokens.total());
+        let span = largest.and_then(|(at, _)| place.calls.get(at)).unwrap_or(&place.run);
+        Some(shown(self.run, place.trace_id, *span))
+    }
+
+    /// Disjoint classes, all of them at once: a family is born together, so that ratios work from the start.
+    fn spend(&mut self, usage: &Usage) {
+        let exemplar = self.usage_exemplar(usage);
+        for class in CLASSES {
+            let mut attributes = self.model_attributes(usage);
+            attributes.push((names::MODEL_ROLE, usage.role.clone()));
+            attributes.push((names::TOKEN_CLASS, class.as_str().to_owned()));
+            self.add(&names::TOKEN_CORRECTIONS, attributes.clone(), Count::Birth, None);
+            self.add(&names::TOKEN_USAGE, attributes, Count::Share(usage.tokens.of(class)), exemplar.clone());
+        }
+    }
+
+    /// The conventions' counters: subsets, not classes, split by modality where that is known.
+    fn standard_spend(&mut self, usage: &Usage) {
+        let Tokens { cache_read, cache_write, reasoning, audio_input, audio_output, .. } = usage.tokens;
+        let counts: [(&'static Metric, &str, u64); 7] = [
+            (
+                &names::USAGE_INPUT_TOKENS,
+                "unknown",
+                usage.tokens.input() - audio_input.min(usage.tokens.input()),
+            ),
+            (&names::USAGE_INPUT_TOKENS, "audio", audio_input),
+            (
+                &names::USAGE_OUTPUT_TOKENS,
+                "unknown",
+                usage.tokens.output() - audio_output.min(usage.tokens.output()),
+            ),
+            (&names::USAGE_OUTPUT_TOKENS, "audio", audio_output),
+            (&names::USAGE_CACHE_READ_TOKENS, "unknown", cache_read),
+            (&names::USAGE_CACHE_WRITE_TOKENS, "unknown", cache_write),
+            (&names::USAGE_REASONING_TOKENS, "unknown", reasoning),
+        ];
+        for (metric, modality, count) in
+            counts.into_iter().filter(|(_, modality, count)| *modality != "audio" || *count > 0)
+        {
+            let mut attributes = self.model_attributes(usage);
+            attributes.push((names::OPERATION_NAME, operation::CHAT.to_owned()));
+            attributes.push((names::TOKEN_MODALITY, modality.to_owned()));
+            let exemplar = self.usage_exemplar(usage);
+            self.add(metric, attributes, Count::Share(count), exemplar);
+        }
+    }
+
+    fn model_attributes(&self, usage: &Usage) -> Attributes {
+        let mut attributes = match &usage.spender {
+            Some(spender) => named(spender.kind, &spender.name),
+            None => who(self.run),
+        };
+        attributes.push((names::PROVIDER_NAME, usage.provider.clone().unwrap_or_default()));
+        attributes.push((names::REQUEST_MODEL, usage.model.clone().unwrap_or_default()));
+        attributes
+    }
+
+    fn call(&mut self, at: usize, call: &ModelCall, settings: Settings) {
+        let mut attributes = who(self.run);
+        attributes.push((names::OPERATION_NAME, operation::CHAT.to_owned()));
+        attributes.push((names::PROVIDER_NAME, call.provider.clone().unwrap_or_default()));
+        attributes.push((names::REQUEST_MODEL, call.model.clone().unwrap_or_default()));
+        let exemplar =
+            self.place.and_then(|place| Some(shown(self.run, place.trace_id, *place.calls.get(at)?)));
+        let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let mut values = vec![
+            (&names::OPERATION_INPUT_TOKENS, tokens(call.tokens.input())),
+            (&names::OPERATION_OUTPUT_TOKENS, tokens(call.tokens.output())),
+        ];
+        values.extend(call.duration_ns.map(|duration| (&names::INFERENCE_DURATION, duration)));
+        values.extend(
+            call.time_to_first_token_ns
+                .filter(|_| call.streamed)
+                .map(|first| (&names::INFERENCE_FIRST_CHUNK, first)),
+        );
+        if settings.older_names {
+            values.extend(call.duration_ns.map(|duration| (&names::LEGACY_OPERATION_DURATION, duration)));
+            for (kind, count) in [("input", call.tokens.input()), ("output", call.tokens.output())] {
+                let mut attributes = attributes.clone();
+                attributes.push((names::TOKEN_TYPE, kind.to_owned()));
+                let key = format!("{}/{kind}", call.key);
+                self.once(&names::LEGACY_TOKEN_USAGE, attributes, &key, tokens(count), exemplar.clone());
+            }
+        }
+        for (metric, value) in values {
+            self.once(metric, attributes.clone(), &call.key, value, exemplar.clone());
+        }
+    }
+
+    fn tool(&mut self, at: usize, tool: &ToolCall) {
+        let mut attributes = who(self.run);
+        attributes.push((names::TOOL_NAME, tool.name.clone()));
+        let exemplar =
+            self.place.and_then(|place| Some(shown(self.run, place.trace_id, *place.tools.get(at)?)));
+        let with = |status: &str| {
+            let mut attributes = attributes.clone();
+            attributes.push((names::TOOL_STATUS, status.to_owned()));
+            attributes
+        };
+        for status in ["ok", "error"] {
+            self.add(&names::TOOL_CALLS, with(status), Count::Birth, None);
+        }
+        let status = if tool.failed { "error" } else { "ok" };
+        self.once(&names::TOOL_CALLS, with(status), &tool.key, 1, exemplar.clone());
+        // The stamp of a tool that hands work on is wrong: a millisecond after the member has finished.
+        if let Some(duration) = tool.duration_ns.filter(|_| !tool.delegates) {
+            attributes.push((names::TOOL_TYPE, "function".to_owned()));
+            attributes.push((names::ERROR_TYPE, if tool.failed { "_OTHER" } else { "" }.to_owned()));
+            self.once(&names::EXECUTE_TOOL_DURATION, attributes, &tool.key, duration, exemplar);
+        }
+    }
+
+    /// What is counted of a run as a whole. Once per run, as it stands.
+    fn work(&mut self) {
+        let run = self.run;
+        let exemplar = self.run_exemplar();
+        for status in STATUSES {
+            let mut attributes = who(run);
+            attributes.push((names::RUN_STATUS, status.to_owned()));
+            self.add(&names::RUNS, attributes, Count::Birth, None);
+        }
+        let mut attributes = who(run);
+        attributes.push((names::RUN_STATUS, run.status.as_str().to_owned()));
+        self.once(&names::RUNS, attributes, "run", 1, exemplar.clone());
+        let mut timed = who(run);
+        timed.push((names::ERROR_TYPE, run.error_type.clone().unwrap_or_default()));
+        let duration = if run.kind == RunKind::Workflow {
+            &names::INVOKE_WORKFLOW_DURATION
+        } else {
+            &names::INVOKE_AGENT_DURATION
+        };
+        if let Some(value) = run.duration_ns {
+            self.once(duration, timed, "run", value, exemplar.clone());
+        }
+        if let Some(value) = run.time_to_first_token_ns {
+            self.once(&names::RUN_FIRST_TOKEN, who(run), "run", value, exemplar.clone());
+        }
+        if run.kind != RunKind::Workflow {
+            let calls = run.calls.iter().filter(|call| call.has_message).count();
+            let tools = run.tools.iter().filter(|tool| tool.executed).count();
+            let counts =
+                [(&names::INVOKE_AGENT_INFERENCE_CALLS, calls), (&names::INVOKE_AGENT_TOOL_CALLS, tools)];
+            for (metric, count) in counts {
+                self.once(metric, who(run), "run", i64::try_from(count).unwrap_or(0), exemplar.clone());
+            }
+        }
+    }
+}
+
+/// The released series as OTLP metrics, one per metric name, in the order of names.
+pub fn metrics(released: &[Released]) -> Vec<otlp::Metric> {
+    let mut families = BTreeMap::<&str, Vec<&Released>>::new();
+    for series in released {
+        families.entry(series.key.metric.name).or_default().push(series);
+    }
+    families.into_values().filter_map(|series| family(&series)).collect()
+}
+
+fn family(series: &[&Released]) -> Option<otlp::Metric> {
+    let metric = series.first()?.key.metric;
+    let data = match metric.instrument {
+        Instrument::Counter => metric::Data::Sum(otlp::Sum {
+            data_points: points(series, number_point),
+            aggregation_temporality: otlp::AggregationTemporality::Cumulative as i32,
+            is_monotonic: true,
+        }),
+        Instrument::Gauge => metric::Data::Gauge(otlp::Gauge { data_points: points(series, number_point) }),
+        Instrument::Histogram { bounds, scale } => metric::Data::Histogram(otlp::Histogram {
+            data_points: points(series, |series, point| histogram_point(series, point, bounds, scale)),
+            aggregation_temporality: otlp::AggregationTemporality::Cumulative as i32,
+        }),
+    };
+    Some(otlp::Metric {
+        name: metric.name.to_owned(),
+        description: metric.description.to_owned(),
+        unit: metric.unit.to_owned(),
+        metadata: Vec::new(),
+        data: Some(data),
+    })
+}
+
+/// The points of a family: where a series moved, the older first.
+fn points<P>(series: &[&Released], point: impl Fn(&Released, &Point) -> Option<P>) -> Vec<P> {
+    series
+        .iter()
+        .flat_map(|series| series.before.iter().chain([&series.now]).filter_map(|at| point(series, at)))
+        .collect()
+}
+
+fn number_point(series: &Released, point: &Point) -> Option<otlp::NumberDataPoint> {
+    let Value::Number(value) = point.value else {
+        return None;
+    };
+    let is_gauge = series.key.metric.instrument == Instrument::Gauge;
+    Some(otlp::NumberDataPoint {
+        attributes: attributes(series),
+        start_time_unix_nano: if is_gauge { 0 } else { series.start_ns },
+        time_unix_nano: point.at_ns,
+        exemplars: exemplars(point, 1),
+        flags: 0,
+        value: Some(number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX))),
+    })
+}
+
+fn histogram_point(
+    series: &Released,
+    point: &Point,
+    bounds: &[f64],
+    scale: u64,
+) -> Option<otlp::HistogramDataPoint> {
+    let Value::Histogram(histogram) = &point.value else {
+        return None;
+    };
+    Some(otlp::HistogramDataPoint {
+        attributes: attributes(series),
+        start_time_unix_nano: series.start_ns,
+        time_unix_nano: point.at_ns,
+        count: histogram.count,
+        sum: Some(unscaled(histogram.sum, scale)),
+        bucket_counts: histogram.buckets.clone(),
+        explicit_bounds: bounds.to_vec(),
+        exemplars: exemplars(point, scale),
+        flags: 0,
+        min: histogram.range.map(|(least, _)| unscaled(least, scale)),
+        max: histogram.range.map(|(_, most)| unscaled(most, scale)),
+    })
+}
+
+fn attributes(series: &Released) -> Vec<opentelemetry_proto::tonic::common::v1::KeyValue> {
+    let mut attributes = Vec::with_capacity(series.key.attributes.len());
+    for (name, value) in &series.key.attributes {
+        text(&mut attributes, name, value);
+    }
+    attributes
+}
+
+fn exemplars(point: &Point, scale: u64) -> Vec<otlp::Exemplar> {
+    let of = |(at_ns, exemplar): &(u64, Exemplar)| {
+        let mut filtered_attributes = Vec::new();
+        if let Some(conversation) = &exemplar.conversation {
+            text(&mut filtered_attributes, names::CONVERSATION_ID, conversation);
+        }
+        otlp::Exemplar {
+            filtered_attributes,
+            time_unix_nano: *at_ns,
+            span_id: exemplar.span_id.to_vec(),
+            trace_id: exemplar.trace_id.to_vec(),
+            value: Some(exemplar::Value::AsDouble(unscaled(exemplar.value, scale))),
+        }
+    };
+    point.exemplars.iter().map(of).collect()
+}

@@ -1,0 +1,190 @@
+//! Where records come from: SQLite databases, `JsonDb` folders, files, standard input.
+//!
+//! A source hands over records and knows nothing of what they mean. It only ever reads: it never writes to
+//! what it reads, and never holds a lock while anything else happens.
+
+mod file;
+mod jsondb;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::framework::Oddities;
+use crate::framework::agno::Columns;
+
+/// How long a database that another program holds locked is waited for.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a half-written file is read again before it is called half-written.
+const REREADS: usize = 4;
+/// How long to wait before reading a half-written file again.
+const REREAD_DELAY: Duration = Duration::from_millis(250);
+
+/// One piece of JSON as a source handed it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// A run, a list of runs, or the row of a session with its runs.
+    pub json: Vec<u8>,
+    /// What the source knows of it beside its JSON.
+    pub columns: Columns,
+}
+
+/// Where to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file or a folder.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Location {
+    /// `-` is standard input.
+    pub fn of(argument: &Path) -> Self {
+        if argument.as_os_str() == "-" { Self::Stdin } else { Self::Path(argument.to_owned()) }
+    }
+}
+
+/// Table names, where the application chose its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// The sessions' table, or file in a `JsonDb` folder.
+    pub sessions: Option<String>,
+    /// The runs' table, or file in a `JsonDb` folder.
+    pub runs: Option<String>,
+}
+
+impl Tables {
+    fn named(&self) -> Vec<&str> {
+        [&self.sessions, &self.runs].into_iter().flatten().map(String::as_str).collect()
+    }
+}
+
+/// Why a source could not be read. Names the thing and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such file, no permission, a disk that fails.
+    #[error("cannot read {path}")]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Standard input failed.
+    #[error("cannot read standard input")]
+    Stdin {
+        /// Why not.
+        source: io::Error,
+    },
+    /// Neither runs nor a database of Agno's.
+    #[error(
+        "{path} holds no Agno runs: found {found}; expected an SQLite database, a JsonDb folder, or a file of runs \
+         (one, a list, or one per line)"
+    )]
+    NotAgno {
+        /// What was read.
+        path: PathBuf,
+        /// What was there instead.
+        found: String,
+    },
+    /// The file ends in the middle of a value, and did so for a while.
+    #[error(
+        "{path} is only half written (it ends in the middle of a value); try again when its writer has finished"
+    )]
+    HalfWritten {
+        /// What was read.
+        path: PathBuf,
+    },
+    /// A table the user named is not there.
+    #[error("{path} has no table \"{table}\"; found {found}")]
+    NoTable {
+        /// The database.
+        path: PathBuf,
+        /// The name given.
+        table: String,
+        /// The names there.
+        found: String,
+    },
+    /// The layout of Agno 1.x.
+    #[error(
+        "{path} was written by Agno 1.x ({found}), whose runs are not read; migrate it with Agno 2 first"
+    )]
+    AgnoV1 {
+        /// The database.
+        path: PathBuf,
+        /// How it was told.
+        found: String,
+    },
+    /// Another program holds the database.
+    #[error("{path} is locked by another program, and was for {waited:?}; try again later")]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// SQLite's own error.
+    #[cfg(feature = "sqlite")]
+    #[error("cannot read the SQLite database {path}{advice}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// What may help, if anything is known to.
+        advice: &'static str,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+    /// This build cannot read SQLite.
+    #[error("{path} is an SQLite database; reading it needs a build with the \"sqlite\" feature")]
+    NoSqlite {
+        /// The database.
+        path: PathBuf,
+    },
+}
+
+/// Reads everything at a location and hands it over record by record. Returns what was odd about it.
+///
+/// Half-written files and locked databases are waited for briefly. On an error some records may have been
+/// handed over already.
+pub async fn read(
+    location: &Location,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Record) + Send),
+) -> Result<Oddities, Error> {
+    let path = match location {
+        Location::Stdin => return file::read_stdin(accept),
+        Location::Path(path) => path,
+    };
+    let failed = |source| Error::Read { path: path.clone(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return jsondb::read(path, tables, accept).await;
+    }
+    // A pipe can be read only once.
+    if metadata.is_file() && is_sqlite(path).map_err(failed)? {
+        #[cfg(feature = "sqlite")]
+        return sqlite::read(path, tables, accept);
+        #[cfg(not(feature = "sqlite"))]
+        return Err(Error::NoSqlite { path: path.clone() });
+    }
+    if metadata.is_file() { file::read(path, accept).await } else { file::read_once(path, accept) }
+}
+
+/// SQLite's own mark at the beginning of its files.
+fn is_sqlite(path: &Path) -> io::Result<bool> {
+    const MARK: &[u8; 16] = b"SQLite format 3\0";
+    let mut start = [0; 16];
+    let mut read = 0;
+    let mut file = std::fs::File::open(path)?;
+    while let Some(rest) = start.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match io::Read::read(&mut file, rest)? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(start == *MARK)
+}

@@ -1,0 +1,204 @@
+//! Agno's SQLite databases, read without ever standing in their writer's way.
+//!
+//! Opened read-only, with `query_only`. Rows are copied out in short statements: in the journal mode Agno 2 uses,
+//! an open read transaction would make its writer fail.
+
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+
+use super::{Error, LOCK_PATIENCE, Record, Tables};
+use crate::framework::agno::Columns;
+use crate::framework::agno::tables::{Layout, Table};
+use crate::framework::{Oddities, Oddity};
+
+/// A statement ends after this many bytes of JSON, so that no read transaction lasts.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// A statement ends after this many rows.
+const PAGE_ROWS: i64 = 256;
+
+pub(super) fn read(
+    path: &Path,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Record) + Send),
+) -> Result<Oddities, Error> {
+    let database = Database::open(path)?;
+    let found = database.tables().map_err(|error| database.error(error))?;
+    let chosen = database.choose(&found, tables)?;
+    let mut oddities = Oddities::default();
+    for (table, layout) in chosen {
+        let read = match layout {
+            Layout::SessionsWithRuns | Layout::Runs => database.rows(table, &layout, accept),
+            Layout::V1 => database.count(table).map(|rows| oddities.add_many(Oddity::AgnoV1, rows)),
+            Layout::Sessions | Layout::Other => Ok(()),
+        };
+        read.map_err(|error| database.error(error))?;
+    }
+    Ok(oddities)
+}
+
+struct Database<'p> {
+    path: &'p Path,
+    connection: Connection,
+}
+
+impl<'p> Database<'p> {
+    fn open(path: &'p Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|error| sqlite_error(path, error))?;
+        let database = Self { path, connection };
+        let configure = || {
+            database.connection.busy_timeout(LOCK_PATIENCE)?;
+            database.connection.pragma_update(None, "query_only", true)
+        };
+        configure().map_err(|error| database.error(error))?;
+        Ok(database)
+    }
+
+    fn error(&self, error: rusqlite::Error) -> Error {
+        sqlite_error(self.path, error)
+    }
+
+    fn tables(&self) -> rusqlite::Result<Vec<Table>> {
+        let mut names =
+            self.connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+        let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut columns = self.connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+        let mut tables = Vec::new();
+        for name in names {
+            let columns = columns.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            tables.push(Table { name, columns });
+        }
+        Ok(tables)
+    }
+
+    /// The tables to read: those named, else all whose columns are those of Agno's.
+    fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
+        let path = || self.path.to_owned();
+        let named = tables.named();
+        for table in &named {
+            if !found.iter().any(|own| own.name == *table) {
+                return Err(Error::NoTable { path: path(), table: (*table).to_owned(), found: list(found) });
+            }
+        }
+        let wanted = found.iter().filter(|table| named.is_empty() || named.contains(&table.name.as_str()));
+        let chosen: Vec<(&Table, Layout)> = wanted
+            .map(|table| (table, table.layout()))
+            .filter(|(_, layout)| *layout != Layout::Other)
+            .collect();
+        // No table at all: Agno made the file and has not stored its first run yet.
+        if chosen.is_empty() && !found.is_empty() {
+            return Err(Error::NotAgno {
+                path: path(),
+                found: format!("an SQLite database with {}", list(found)),
+            });
+        }
+        if !chosen.is_empty() && chosen.iter().all(|(_, layout)| *layout == Layout::V1) {
+            let names: Vec<&str> = chosen.iter().map(|(table, _)| table.name.as_str()).collect();
+            return Err(Error::AgnoV1 { path: path(), found: format!("table {}", names.join(", ")) });
+        }
+        Ok(chosen)
+    }
+
+    fn count(&self, table: &Table) -> rusqlite::Result<u64> {
+        let count: i64 = self.connection.query_row(
+            &format!("SELECT count(*) FROM {}", quoted(&table.name)),
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
+    fn rows(
+        &self,
+        table: &Table,
+        layout: &Layout,
+        accept: &mut (dyn FnMut(Record) + Send),
+    ) -> rusqlite::Result<()> {
+        let is_run = *layout == Layout::Runs;
+        let json = if is_run { "run_data" } else { "runs" };
+        let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
+        let sql = format!(
+            "SELECT rowid, {json}, session_id, {user}, {stored}, {index} FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
+            user = table.column_or_null("user_id"),
+            index = table.column_or_null("run_index"),
+            table = quoted(&table.name),
+        );
+        let mut after = i64::MIN;
+        loop {
+            let mut page = Vec::new();
+            let mut bytes = 0;
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([after, PAGE_ROWS])?;
+            while let Some(row) = rows.next()? {
+                after = row.get(0)?;
+                let record = record(row)?;
+                bytes += record.as_ref().map_or(0, |record| record.json.len());
+                page.push(record);
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            drop(rows);
+            if page.is_empty() {
+                return Ok(());
+            }
+            page.into_iter().flatten().for_each(&mut *accept);
+        }
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let json = match row.get_ref(1)? {
+        ValueRef::Text(text) | ValueRef::Blob(text) => text.to_owned(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => return Ok(None),
+    };
+    let text = |column| match row.get_ref(column) {
+        Ok(ValueRef::Text(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    };
+    let integer = |column| match row.get_ref(column) {
+        Ok(ValueRef::Integer(value)) => Some(value),
+        _ => None,
+    };
+    let columns =
+        Columns { session_id: text(2), user_id: text(3), stored_at_s: integer(4), index: integer(5) };
+    Ok(Some(Record { json, columns }))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn list(tables: &[Table]) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<&str> = tables.iter().take(SHOWN).map(|table| table.name.as_str()).collect();
+    match tables.len() {
+        0 => "no tables".to_owned(),
+        count if count > SHOWN => format!("tables {} and {} more", names.join(", "), count - SHOWN),
+        _ => format!("tables {}", names.join(", ")),
+    }
+}
+
+fn sqlite_error(path: &Path, error: rusqlite::Error) -> Error {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::Locked { path, waited: LOCK_PATIENCE }
+        }
+        Some(ErrorCode::CannotOpen) => Error::Sqlite {
+            path,
+            advice: " (a database in WAL mode needs its -wal and -shm files, and a folder we may create them in)",
+            source: error,
+        },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Sqlite {
+            path,
+            advice: " (the file is damaged; restore it, or try sqlite3's .recover)",
+            source: error,
+        },
+        _ => Error::Sqlite { path, advice: "", source: error },
+    }
+}

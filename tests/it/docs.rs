@@ -1,0 +1,98 @@
+//! The documents say what the code does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use agno_otel::otel::names::{ATTRIBUTES, METRICS, STATED_PREFIX};
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names we send that a text has between backticks.
+fn names_in(text: &str) -> BTreeSet<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| ["agno.", "gen_ai."].iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+fn sent() -> BTreeSet<&'static str> {
+    ATTRIBUTES.iter().copied().chain(METRICS.iter().map(|metric| metric.name)).collect()
+}
+
+/// True for the names of a file, and for families of names written with a placeholder.
+fn is_sent(name: &str, sent: &BTreeSet<&str>) -> bool {
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|end| ["db", "json", "rs", "py"].iter().any(|known| end == *known));
+    // `agno.step {name}` is the name of a span.
+    let first = name.split(' ').next().unwrap_or(name);
+    let family = name.strip_suffix('*').or_else(|| name.strip_suffix('…'));
+    let is_family = family.is_some_and(|start| sent.iter().any(|name| name.starts_with(start)));
+    is_file || is_family || first == "agno.step" || name.starts_with(STATED_PREFIX) || sent.contains(name)
+}
+
+#[test]
+fn the_mapping_names_nothing_that_is_not_sent() {
+    let text = read("docs/mapping.md");
+    let sent = sent();
+    let names = names_in(&text);
+    assert!(names.len() > 50, "{names:?}");
+    let unknown: Vec<&str> = names.into_iter().filter(|name| !is_sent(name, &sent)).collect();
+    assert!(unknown.is_empty(), "docs/mapping.md names what the code does not: {unknown:#?}");
+}
+
+#[test]
+fn the_mapping_names_everything_that_is_sent() {
+    let text = read("docs/mapping.md");
+    let quoted: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<&str> = sent().into_iter().filter(|name| !quoted.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/mapping.md does not name: {missing:#?}");
+    assert!(
+        quoted.iter().any(|name| name.starts_with(STATED_PREFIX)),
+        "docs/mapping.md names no {STATED_PREFIX}…"
+    );
+}
+
+#[test]
+fn the_readme_holds_the_two_commands() {
+    let text = read("README.md");
+    for command in ["cargo run --release -- demo", "cargo test"] {
+        assert!(text.lines().any(|line| line.contains(command)), "README.md without `{command}`");
+    }
+}
+
+/// The exit codes of the binary, as its source has them.
+fn exit_codes() -> BTreeSet<u8> {
+    let source = read("src/cli/mod.rs");
+    let constants = source.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": u8 = "));
+    let ended =
+        source.lines().skip_while(|line| !line.starts_with("enum Ended")).take_while(|line| *line != "}");
+    let variants = ended.filter_map(|line| line.split_once(" = "));
+    constants.chain(variants).map(|(_, value)| value.trim_end_matches([';', ',']).parse().unwrap()).collect()
+}
+
+#[test]
+fn the_readme_tells_every_exit_code() {
+    let codes = exit_codes();
+    assert_eq!(codes, BTreeSet::from([0, 1, 2, 3, 4, 5, 130, 143]), "the source has other codes");
+    let text = read("README.md");
+    let table = text.lines().filter(|line| line.starts_with('|'));
+    let first_cells: String = table.filter_map(|line| line.split('|').nth(1)).collect::<Vec<_>>().join(" ");
+    let told: BTreeSet<u8> = first_cells
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    let missing: Vec<_> = codes.difference(&told).collect();
+    assert!(missing.is_empty(), "no table of README.md tells exit codes {missing:?}");
+}
+
+#[test]
+fn a_name_that_is_not_sent_is_noticed() {
+    let sent = sent();
+    let names = names_in(
+        "| `agno.token.usage` | `agno.tokens.used` | `agno.metrics.cost` | `agno.step {name}` | `agno.*` | agno.none |",
+    );
+    let unknown: Vec<&str> = names.into_iter().filter(|name| !is_sent(name, &sent)).collect();
+    assert_eq!(unknown, ["agno.tokens.used"]);
+}

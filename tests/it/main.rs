@@ -1,0 +1,25 @@
+//! The promises, one module each. One binary, so that it links once.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::format_collect,
+    reason = "tests"
+)]
+#![expect(clippy::print_stdout, reason = "tables for whoever reads a test's output")]
+
+mod architecture;
+mod cli;
+mod docs;
+mod endpoints;
+mod privacy;
+mod reading;
+mod sending;
+mod series;
+mod sources;
+mod support;
+mod times;
+mod totals;
+mod trees;

@@ -1,0 +1,170 @@
+//! Totals equal the provider's own bill, as far as Agno recorded it.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Case, Classes, calls, cases, counted, fixtures, gather, gather_records, records};
+
+/// Cases of which Agno stored less than the provider billed, with the classes it did store: input, cache read,
+/// cache write, output, reasoning.
+const UNRECORDED: [(&str, [u64; 5]); 18] = [
+    // Interrupted streams leave no tokens in any release.
+    ("2.0.2/cancelled_stream", [0, 0, 0, 0, 0]),
+    ("2.0.2/error_stream_cut", [0, 0, 0, 0, 0]),
+    ("2.5.17/cancelled_stream", [0, 0, 0, 0, 0]),
+    ("2.5.17/error_stream_cut", [0, 0, 0, 0, 0]),
+    ("3.1.10/cancelled_stream", [0, 0, 0, 0, 0]),
+    ("3.1.10/error_stream_cut", [0, 0, 0, 0, 0]),
+    // 2.0 stores nothing of a run that failed.
+    ("2.0.2/error_after_tools", [0, 0, 0, 0, 0]),
+    ("2.0.2/team_member_error", [0, 0, 0, 0, 0]),
+    // 2.0 counts no memory, summary, parser or output model, and no cached part of the Responses API.
+    ("2.0.2/memory_summary", [158, 128, 0, 28, 0]),
+    ("2.0.2/memory_summary_stream", [43, 32, 0, 13, 0]),
+    ("2.0.2/parser_output_model", [109, 64, 0, 39, 0]),
+    ("2.0.2/openai_responses", [166, 0, 0, 46, 0]),
+    // Later releases count only the memory manager's last call.
+    ("2.5.17/memory_summary", [1392, 1216, 0, 92, 0]),
+    ("2.5.17/memory_summary_stream", [661, 544, 0, 44, 0]),
+    ("3.1.10/memory_summary", [1392, 1216, 0, 92, 0]),
+    ("3.1.10/memory_summary_stream", [661, 544, 0, 44, 0]),
+    // A run whose content Postgres refused was never stored.
+    ("2.0.2/postgres", [1182, 672, 0, 299, 0]),
+    ("3.1.10/postgres", [1112, 576, 0, 264, 0]),
+];
+
+/// Databases whose provider's record covers one run of four: the expected sum is Agno's own.
+const LEGACY: [u64; 5] = [421, 256, 0, 78, 0];
+
+fn classes(tokens: [u64; 5]) -> Classes {
+    ["input", "cache_read", "cache_write", "output", "reasoning"].into_iter().zip(tokens).collect()
+}
+
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Verdict {
+    Exact,
+    Unrecorded,
+    Wrong,
+}
+
+/// What a source must give, and whether that is all that was billed.
+fn expected(case: &Case) -> (Classes, Verdict) {
+    let billed = calls::classes(&calls::read(&case.calls));
+    if case.name.contains("/legacy_") {
+        return (classes(LEGACY), Verdict::Exact);
+    }
+    if let Some((_, stored)) = UNRECORDED.iter().find(|(name, _)| *name == case.name) {
+        assert_ne!(classes(*stored), billed, "{} is recorded in full and needs no pin", case.name);
+        return (classes(*stored), Verdict::Unrecorded);
+    }
+    // The generated cases carry their own pins, derived when they were made.
+    let meta = case.calls.to_string_lossy().replace(".calls.json", ".meta.json");
+    let meta: serde_json::Value =
+        std::fs::read(meta).map_or(serde_json::Value::Null, |text| serde_json::from_slice(&text).unwrap());
+    let Some(stored) = meta.pointer("/unrecorded/stored") else {
+        return (billed, Verdict::Exact);
+    };
+    let stored = billed.keys().map(|&class| (class, stored[class].as_u64().unwrap())).collect();
+    (stored, Verdict::Unrecorded)
+}
+
+#[test]
+fn every_source_gives_what_its_provider_billed_as_far_as_agno_recorded_it() {
+    let mut table: Vec<(Verdict, String)> = Vec::new();
+    for case in cases() {
+        let (expected, verdict) = expected(&case);
+        let counted = counted(&gather(&[&case.source]));
+        let verdict = if counted == expected { verdict } else { Verdict::Wrong };
+        table.push((verdict, format!("{:<50} {:<10} {counted:?}", case.name, format!("{verdict:?}"))));
+        if verdict == Verdict::Wrong {
+            table.push((verdict, format!("{:<50} expected   {expected:?}", "")));
+        }
+    }
+    for (_, line) in &table {
+        println!("{line}");
+    }
+    let count = |wanted| table.iter().filter(|(verdict, _)| *verdict == wanted).count();
+    let (exact, unrecorded, wrong) =
+        (count(Verdict::Exact), count(Verdict::Unrecorded), count(Verdict::Wrong));
+    println!("exact {exact}, unrecorded {unrecorded}, wrong {wrong}");
+    assert_eq!(wrong, 0, "see the table");
+    let pinned = table.iter().filter(|(_, line)| !line.starts_with("generated/"));
+    assert_eq!(pinned.filter(|(verdict, _)| *verdict == Verdict::Unrecorded).count(), UNRECORDED.len());
+    assert!(exact > 250, "cases are missing");
+}
+
+/// Everything a case left behind: its database or folder, and the runs its caller was given.
+fn all_sources(case: &Case) -> Vec<PathBuf> {
+    let run_files = ["run.json", "runs.json"]
+        .map(|end| PathBuf::from(case.calls.to_string_lossy().replace("calls.json", end)));
+    let mut sources = vec![case.source.clone()];
+    sources.extend(run_files.into_iter().filter(|path| path.exists() && *path != case.source));
+    sources
+}
+
+#[test]
+fn sources_fed_together_twice_and_in_any_order_give_the_same_totals() {
+    for case in cases() {
+        let (expected, verdict) = expected(&case);
+        let sources = all_sources(&case);
+        let paths: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+        let (once, oddities) = records(&paths);
+        let together = counted(&gather_records(&once, oddities.clone()));
+        // The caller's copy may hold what the database lost, so together they are at least as much.
+        let least: u64 = expected.values().sum();
+        assert!(together.values().sum::<u64>() >= least, "{}", case.name);
+        if verdict == Verdict::Exact {
+            assert_eq!(together, expected, "{}", case.name);
+        }
+        let twice: Vec<_> = once.iter().chain(&once).cloned().collect();
+        let reversed: Vec<_> = twice.iter().rev().cloned().collect();
+        let rotated: Vec<_> = twice.iter().skip(1).chain(twice.first()).cloned().collect();
+        for order in [twice, reversed, rotated] {
+            let gathered = gather_records(&order, oddities.clone());
+            assert_eq!(counted(&gathered), together, "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn earlier_states_of_a_database_add_nothing_to_its_last() {
+    let mut seen = 0;
+    for case in cases() {
+        let stem =
+            case.calls.file_name().unwrap().to_str().unwrap().trim_end_matches(".calls.json").to_owned();
+        let folder = case.calls.parent().unwrap();
+        let earlier: Vec<PathBuf> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                name == format!("{stem}.paused.db") || name.starts_with(&format!("{stem}.after"))
+            })
+            // An id used again overwrites its run, so an earlier state holds runs that the last has lost.
+            .filter(|_| stem != "reused_run_ids")
+            .collect();
+        for path in earlier {
+            seen += 1;
+            let alone = counted(&gather(&[&case.source]));
+            assert_eq!(counted(&gather(&[&path, &case.source])), alone, "{}", path.display());
+            assert_eq!(counted(&gather(&[&case.source, &path])), alone, "{}", path.display());
+        }
+    }
+    assert!(seen >= 10, "snapshots are missing");
+}
+
+#[test]
+fn runs_that_reuse_an_id_are_runs_of_their_own() {
+    for version in ["3.0.0", "3.1.10"] {
+        let folder = fixtures().join("generated").join(version);
+        let states: Vec<PathBuf> = ["after1.db", "after3.db", "db"]
+            .iter()
+            .map(|end| folder.join(format!("reused_run_ids.{end}")))
+            .collect();
+        let paths: Vec<&Path> = states.iter().map(PathBuf::as_path).collect();
+        let billed = calls::classes(&calls::read(&folder.join("reused_run_ids.calls.json")));
+        // The last state alone holds two runs of four; the states together hold all.
+        assert_eq!(counted(&gather(&paths)), billed, "{version}");
+        let reversed: Vec<&Path> = paths.iter().rev().copied().collect();
+        assert_eq!(counted(&gather(&reversed)), billed, "{version}");
+    }
+}
