@@ -1,0 +1,391 @@
+"""What the tests share: the fixture databases with the providers' bills, and small clients for the backends."""
+
+import json
+import os
+import sqlite3
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("AGNO_OTEL_BIN", REPO / "target/release/agno-otel"))
+FIXTURES = Path(os.environ.get("AGNO_OTEL_FIXTURES", REPO / "tests/fixtures/agno"))
+
+CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+
+# The fixture databases
+
+
+@dataclass(frozen=True)
+class Case:
+    """One database written by a real Agno release."""
+
+    version: str
+    name: str
+
+    @property
+    def db(self):
+        return FIXTURES / self.version / f"{self.name}.db"
+
+    @property
+    def service(self):
+        """A service name of its own, so that each case is looked at by itself in every backend."""
+        return f"{self.version}-{self.name.replace('/', '-')}"
+
+    def calls(self):
+        """The provider's own record of the calls it answered and billed."""
+        calls = json.loads((FIXTURES / self.version / f"{self.name}.calls.json").read_text())
+        return [Call(call) for call in calls if call.get("usage")]
+
+    def bill(self):
+        """Tokens by class, summed over the provider's record."""
+        total = Counter(dict.fromkeys(CLASSES, 0))
+        for call in self.calls():
+            total.update(call.tokens)
+        return dict(total)
+
+    def runs(self):
+        """The runs in the database by id, nested ones too: 3.x keeps a row for each, 2.x a list in the session's row."""
+        found = {}
+        with sqlite3.connect(f"file:{self.db}?mode=ro", uri=True) as db:
+            db.text_factory = lambda raw: raw.decode("utf-8", "surrogatepass")
+            for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                columns = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+                for column in columns & {"run_data", "runs"}:
+                    for (value,) in db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
+                        value = decode(value)
+                        for run in value if isinstance(value, list) else [value]:
+                            collect(run, found)
+        db.close()
+        return found
+
+
+class Call:
+    """One model call, in the words of its provider."""
+
+    def __init__(self, call):
+        self.model, usage = call["model"], call["usage"]
+        if "promptTokenCount" in usage:  # Gemini: thoughts are not part of the candidates
+            read, write = usage["cachedContentTokenCount"], 0
+            fresh = usage["promptTokenCount"] - read
+            reasoning, output = usage["thoughtsTokenCount"], usage["candidatesTokenCount"]
+        elif "cache_creation_input_tokens" in usage:  # Anthropic: the cache is not part of the input
+            read, write = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+            fresh = usage["input_tokens"]
+            reasoning, output = 0, usage["output_tokens"]
+        else:  # OpenAI chat, then OpenAI responses: the details are parts of the totals
+            chat = "prompt_tokens" in usage
+            into, out = ("prompt_tokens", "completion_tokens") if chat else ("input_tokens", "output_tokens")
+            read, write = usage[f"{into}_details"]["cached_tokens"], 0
+            fresh = usage[into] - read
+            reasoning = usage[f"{out}_details"]["reasoning_tokens"]
+            output = usage[out] - reasoning
+        self.tokens = dict(zip(CLASSES, (fresh, read, write, output, reasoning)))
+
+    @property
+    def usage(self):
+        """What its `chat` span must say: model, input with cache, output with reasoning, cache read."""
+        t = self.tokens
+        return (
+            self.model,
+            t["input"] + t["cache_read"] + t["cache_write"],
+            t["output"] + t["reasoning"],
+            t["cache_read"],
+        )
+
+
+def collect(run, found):
+    """Adds a run and the runs inside it; a nested run knows its parent, stated or not."""
+    found[run["run_id"]] = run
+    for inner in [*run.get("member_responses", []), *run.get("step_executor_runs", [])]:
+        inner.setdefault("parent_run_id", run["run_id"])
+        collect(inner, found)
+
+
+def decode(value):
+    """2.x encodes its JSON columns twice."""
+    while isinstance(value, str):
+        value = json.loads(value)
+    return value
+
+
+CASES = [
+    Case(db.relative_to(FIXTURES).parts[0], "/".join(db.relative_to(FIXTURES).with_suffix("").parts[1:]))
+    for db in sorted(FIXTURES.rglob("*.db"))
+    if db.relative_to(FIXTURES).parts[0] != "1.8.4"
+]
+if not CASES:
+    raise RuntimeError(f"no Agno databases in {FIXTURES}")
+
+
+# The backends
+
+
+def request(url, body=None):
+    """The body of a 2xx answer."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as answer:
+        return answer.read()
+
+
+def status(url):
+    """The HTTP status, or None while nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def wait_until(ready, what, seconds=30):
+    """Polls until `ready()` is true."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(0.05)
+
+
+class Span:
+    """A span of an OTLP JSON message."""
+
+    def __init__(self, service, span):
+        self.service, self.json = service, span
+        self.trace, self.id, self.parent = span["traceId"], span["spanId"], span.get("parentSpanId", "")
+        self.name = span["name"]
+        self.start, self.end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+        self.attributes = attributes(span)
+        self.failed = span.get("status", {}).get("code") == 2
+
+    def __repr__(self):
+        return f"<{self.name} {self.id} {self.attributes}>"
+
+    def usage(self):
+        """As `Call.usage`."""
+        tokens = ("input_tokens", "output_tokens", "cache_read.input_tokens")
+        return (
+            self.attributes["gen_ai.request.model"],
+            *(self.attributes.get(f"gen_ai.usage.{name}", 0) for name in tokens),
+        )
+
+
+def attributes(holder):
+    return {a["key"]: plain(a["value"]) for a in holder.get("attributes", [])}
+
+
+def plain(value):
+    """A Python value for an OTLP AnyValue."""
+    ((kind, inner),) = value.items()
+    match kind:
+        case "intValue":
+            return int(inner)
+        case "arrayValue":
+            return [plain(item) for item in inner.get("values", [])]
+        case _:
+            return inner
+
+
+def spans(message):
+    return [
+        Span(attributes(resource["resource"])["service.name"], span)
+        for resource in message.get("resourceSpans", [])
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+@dataclass
+class Point:
+    """A metric point of an OTLP JSON message; `series` says which series it belongs to."""
+
+    service: str
+    kind: str
+    name: str
+    resource: frozenset
+    attributes: frozenset
+    json: dict
+
+    @property
+    def series(self):
+        return self.kind, self.name, self.resource, self.attributes
+
+    @property
+    def value(self):
+        """What was measured, without when: a number, or a histogram's sum and buckets."""
+        point = self.json
+        if self.kind == "histogram":
+            return point.get("sum", 0), tuple(map(int, point["bucketCounts"]))
+        return float(point.get("asInt", point.get("asDouble", 0)))
+
+
+def points(message):
+    found = []
+    for resource in message.get("resourceMetrics", []):
+        about = attributes(resource["resource"])
+        for scope in resource["scopeMetrics"]:
+            for metric in scope["metrics"]:
+                (kind,) = {"sum", "gauge", "histogram"} & metric.keys()
+                for point in metric[kind]["dataPoints"]:
+                    labels = frozenset(attributes(point).items())
+                    found.append(
+                        Point(about["service.name"], kind, metric["name"], frozenset(about.items()), labels, point)
+                    )
+    return found
+
+
+def lines(path):
+    """The complete lines of a file; its writer may be in the middle of the next."""
+    return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+
+
+def messages(path):
+    return [json.loads(line) for line in lines(path)]
+
+
+class Jaeger:
+    def __init__(self, url):
+        self.url = url
+
+    def trace(self, trace_id, service):
+        """The spans of one service in a trace. (Two databases may hold the same run.)"""
+        answer = json.loads(request(f"{self.url}/api/v3/traces/{trace_id}?raw_traces=true"))
+        return [span for span in spans(answer["result"]) if span.service == service]
+
+    def search(self, service, **tags):
+        """Ids of the traces with a span that has these tags, `__` standing for a dot."""
+        query = {"service": service, "start": 1, "end": (time.time_ns() // 1000) + 86_400_000_000, "limit": 5000}
+        if tags:
+            query["tags"] = json.dumps({key.replace("__", "."): value for key, value in tags.items()})
+        answer = json.loads(request(f"{self.url}/api/traces?{urllib.parse.urlencode(query)}"))
+        return {trace["traceID"] for trace in answer["data"]}
+
+
+class Prometheus:
+    def __init__(self, url):
+        self.url = url
+
+    def api(self, path, **query):
+        answer = json.loads(request(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"))
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression):
+        """Pairs of labels and value."""
+        result = self.api("query", query=expression)["result"]
+        return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+    def spend(self, metric, job, by="job"):
+        """What was spent within the hour, as a dashboard asks for it."""
+        series = f'{metric}{{job="{job}"}}'
+        moved = self.query(f"sum by ({by}) (last_over_time({series}[1h]) - min_over_time({series}[1h]))")
+        return {labels[by]: value for labels, value in moved}
+
+    def series(self, match):
+        return self.api("series", **{"match[]": match, **self.hour()})
+
+    def exemplars(self, expression):
+        return [e for series in self.api("query_exemplars", query=expression, **self.hour()) for e in series["exemplars"]]
+
+    @staticmethod
+    def hour():
+        return {"start": time.time() - 3600, "end": time.time() + 60}
+
+
+@dataclass
+class Stack:
+    """The running backends."""
+
+    otlp: str
+    telemetry: str
+    jaeger: Jaeger
+    prometheus: Prometheus
+    out: Path
+    sends: dict = field(default_factory=dict)
+
+    def spans(self):
+        """Every span that passed the Collector."""
+        return [span for message in messages(self.out / "traces.jsonl") for span in spans(message)]
+
+    def points(self):
+        """Every metric point that passed the Collector."""
+        return [point for message in messages(self.out / "metrics.jsonl") for point in points(message)]
+
+    def wait_until_delivered(self):
+        """Waits until each backend and file has all that the Collector accepted. Anything refused is a failure."""
+        wanted = {
+            "spans": ("otlp_grpc/jaeger", "file/traces"),
+            "metric_points": ("otlp_http/prometheus", "file/metrics"),
+        }
+
+        def delivered():
+            count = self.collector_counters()
+            refused = {key: n for key, n in count.items() if n and ("send_failed" in key[0] or "refused" in key[0])}
+            assert not refused, f"the Collector could not deliver: {refused}"
+            return all(
+                count[f"exporter_sent_{signal}", exporter] == count[f"receiver_accepted_{signal}", "otlp"]
+                for signal, exporters in wanted.items()
+                for exporter in exporters
+            ) and (len(self.spans()), len(self.points())) == (
+                count["receiver_accepted_spans", "otlp"],
+                count["receiver_accepted_metric_points", "otlp"],
+            )
+
+        wait_until(delivered, "the Collector to deliver what it accepted", seconds=60)
+
+    def collector_counters(self):
+        """The Collector's own counters by name and component."""
+        count = Counter()
+        for line in request(self.telemetry).decode().splitlines():
+            if line.startswith("otelcol_"):
+                name, _, rest = line.partition("{")
+                labels, _, value = rest.rpartition("} ")
+                for label in labels.split(","):
+                    key, _, component = label.partition("=")
+                    if key in ("exporter", "receiver"):
+                        count[name.removeprefix("otelcol_"), component.strip('"')] += int(float(value))
+        return count
+
+
+@dataclass
+class Reader:
+    """A Collector that writes down what it read."""
+
+    otlp: str
+    out: Path
+
+    def read(self, line):
+        """Hands it one line of OTLP JSON; returns the message it wrote."""
+        signal = "metrics" if "resourceMetrics" in line else "traces"
+        path = self.out / f"{signal}.jsonl"
+        before = len(lines(path))
+        answer = json.loads(request(f"{self.otlp}/v1/{signal}", line.encode()))
+        assert not answer.get("partialSuccess"), answer
+        wait_until(lambda: len(lines(path)) > before, f"a line in {path}")
+        return json.loads(lines(path)[before])
+
+
+def canonical(message):
+    """An OTLP JSON message as sorted text, without the fields that say nothing: writers differ on spelling out defaults."""
+
+    def keep(key, value):
+        return value not in ("", "0", 0, [], {}, None) or key.endswith("Value") or key.startswith("as")
+
+    def tidy(value):
+        match value:
+            case list():
+                return [tidy(item) for item in value]
+            case dict():
+                return {key: inner for key, inner in ((k, tidy(v)) for k, v in value.items()) if keep(key, inner)}
+            case float() if value.is_integer():
+                return int(value)
+            case _:
+                return value
+
+    return json.dumps(tidy(message), sort_keys=True, indent=1)
