@@ -5,7 +5,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use agno_otel::otel::Resource;
 use agno_otel::otel::metrics::metrics;
-use agno_otel::otel::request::{metric_requests, trace_chunks};
+use agno_otel::otel::request::{metric_chunks, trace_chunks};
 use agno_otel::{Intake, Ledger, Record, Settings};
 
 /// A run with a team leader, two members and four tools, as `to_dict()` writes it.
@@ -34,7 +34,7 @@ fn pipeline(criterion: &mut Criterion) {
                 traces.into_iter().flat_map(|trace| trace_chunks(trace.spans, &resource)).collect();
             let mut ledger = Ledger::default();
             gathered.count(&mut ledger, Settings::default());
-            (chunks, metric_requests(metrics(&ledger.release(NOW_NS)), &resource))
+            (chunks, metric_chunks(metrics(&ledger.release(NOW_NS)), &resource))
         });
     });
     group.finish();

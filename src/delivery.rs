@@ -76,7 +76,7 @@ impl Delivery {
                 }
                 Attempt::Refused { reason } => {
                     self.report.refused += 1;
-                    warn!(target = self.target(request.signal()), %reason, "the far side refused a request");
+                    warn!(target = self.target(request.signal), %reason, "the far side refused a request");
                     self.note(&reason);
                     return Ok(());
                 }
@@ -84,9 +84,9 @@ impl Delivery {
                     let pause = asked.unwrap_or_else(|| jittered(wait));
                     let waited = started.elapsed();
                     if waited + pause > self.patience {
-                        return Err(GaveUp { target: self.target(request.signal()), waited, reason });
+                        return Err(GaveUp { target: self.target(request.signal), waited, reason });
                     }
-                    info!(target = self.target(request.signal()), %reason, ?pause, "will try again");
+                    info!(target = self.target(request.signal), %reason, ?pause, "will try again");
                     tokio::time::sleep(pause).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -16,7 +16,7 @@ use crate::export::otlp_json::OtlpJson;
 use crate::export::{Request, Signal};
 use crate::intake::Gathered;
 use crate::ledger::Ledger;
-use crate::otel::request::{TraceChunk, join, metric_requests, trace_chunks};
+use crate::otel::request::{Chunk, join, metric_chunks, trace_chunks};
 use crate::otel::{Resource, Settings, metrics};
 
 #[derive(Debug, clap::Args)]
@@ -89,9 +89,9 @@ fn refuse_own_source(path: &Path, sources: &[PathBuf]) -> Result<(), OwnSource> 
 
 /// Everything there is to send, encoded.
 pub(super) struct Outgoing {
-    pub(super) chunks: Vec<TraceChunk>,
+    pub(super) chunks: Vec<Chunk>,
     pub(super) traces: usize,
-    pub(super) metrics: Vec<opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest>,
+    pub(super) metrics: Vec<Chunk>,
     pub(super) series: usize,
     pub(super) sessions: usize,
     pub(super) oddities: crate::framework::Oddities,
@@ -105,7 +105,7 @@ impl Outgoing {
         let mut ledger = Ledger::default();
         gathered.count(&mut ledger, settings);
         let released = ledger.release(clock.now_ns());
-        let metrics = metric_requests(metrics::metrics(&released), resource);
+        let metrics = metric_chunks(metrics::metrics(&released), resource);
         let mut oddities = gathered.oddities.clone();
         oddities.merge(&ledger.oddities);
         Self {
@@ -119,13 +119,13 @@ impl Outgoing {
     }
 
     pub(super) fn spans(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.spans).sum()
+        self.chunks.iter().map(|chunk| chunk.items).sum()
     }
 
     fn requests(&self) -> impl Iterator<Item = Request<'_>> {
-        let traces =
-            join(&self.chunks).into_iter().filter_map(|range| self.chunks.get(range)).map(Request::Traces);
-        traces.chain(self.metrics.iter().map(Request::Metrics))
+        let joined = join(&self.chunks).into_iter().filter_map(|range| self.chunks.get(range));
+        let traces = joined.map(|chunks| Request { signal: Signal::Traces, chunks });
+        traces.chain(self.metrics.chunks(1).map(|chunks| Request { signal: Signal::Metrics, chunks }))
     }
 
     /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet.
@@ -139,7 +139,7 @@ impl Outgoing {
         let mut delivery = Delivery::new(exporter, patience);
         let progress = bar(self.requests().count());
         for request in self.requests() {
-            progress.set_message(delivery.target(request.signal()));
+            progress.set_message(delivery.target(request.signal));
             delivery.deliver(&request).await?;
             progress.inc(1);
         }

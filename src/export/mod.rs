@@ -6,35 +6,17 @@ pub mod print;
 
 use std::time::Duration;
 
-use crate::otel::request::TraceChunk;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use crate::otel::request::Chunk;
+pub use crate::otel::request::Signal;
 
-/// Which of OTLP's services a request is for.
+/// A request as it is sent: chunks, one after the other as one message. Its bytes never change, so a resend is
+/// the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// Spans.
-    Traces,
-    /// Metrics.
-    Metrics,
-}
-
-/// A request as it is sent. Its bytes never change, so a resend is the same request.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request<'r> {
-    /// Chunks of traces, sent one after the other as one message.
-    Traces(&'r [TraceChunk]),
-    /// Metrics.
-    Metrics(&'r ExportMetricsServiceRequest),
-}
-
-impl Request<'_> {
+pub struct Request<'r> {
     /// Which service takes it.
-    pub fn signal(&self) -> Signal {
-        match self {
-            Self::Traces(_) => Signal::Traces,
-            Self::Metrics(_) => Signal::Metrics,
-        }
-    }
+    pub signal: Signal,
+    /// What it is made of.
+    pub chunks: &'r [Chunk],
 }
 
 /// How an attempt to deliver a request ended.

@@ -73,7 +73,7 @@ impl OtlpHttp {
 
     /// Makes one attempt and waits for its end. Dropping the future abandons the attempt.
     pub async fn export(&self, request: &Request<'_>) -> Attempt {
-        let signal = request.signal();
+        let signal = request.signal;
         let endpoint = self.endpoint(signal);
         let mut message = http::Request::new(Full::new(body(request)));
         *message.method_mut() = Method::POST;
@@ -128,16 +128,11 @@ fn shown(url: &Uri) -> String {
 }
 
 fn body(request: &Request<'_>) -> Bytes {
-    match request {
-        Request::Traces(chunks) => {
-            let mut bytes = BytesMut::with_capacity(chunks.iter().map(|chunk| chunk.bytes.len()).sum());
-            for chunk in *chunks {
-                bytes.extend_from_slice(&chunk.bytes);
-            }
-            bytes.freeze()
-        }
-        Request::Metrics(message) => message.encode_to_vec().into(),
+    let mut bytes = BytesMut::with_capacity(request.chunks.iter().map(|chunk| chunk.bytes.len()).sum());
+    for chunk in request.chunks {
+        bytes.extend_from_slice(&chunk.bytes);
     }
+    bytes.freeze()
 }
 
 fn outcome(signal: Signal, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {

@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
 use serde_json::Value;
 
-use super::Request;
-use crate::otel::request::TraceChunk;
+use super::{Request, Signal};
+use crate::otel::request::{Chunk, Halves};
+
+/// The Collector's receiver cuts longer lines in two, and reads neither half (`max_log_size`, 1 MiB).
+const LONGEST_LINE_BYTES: usize = 1_000_000;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -45,20 +48,32 @@ impl OtlpJson {
         Ok(Self { path: path.to_owned(), out })
     }
 
-    /// Writes one request as one line.
+    /// Writes one request, as one line where that is short enough, else as several.
     pub fn write(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        let written = match request {
-            Request::Traces(chunks) => traces(chunks).and_then(|message| self.line(&message)),
-            Request::Metrics(message) => self.line(message),
-        };
+        let written =
+            match request.signal {
+                Signal::Traces => decode(request.chunks)
+                    .and_then(|message| self.lines::<ExportTraceServiceRequest>(message)),
+                Signal::Metrics => decode(request.chunks)
+                    .and_then(|message| self.lines::<ExportMetricsServiceRequest>(message)),
+            };
         written.map_err(|source| Error { path: self.path.clone(), source })
     }
 
-    fn line(&mut self, message: &impl serde::Serialize) -> io::Result<()> {
-        let mut message = serde_json::to_value(message)?;
-        drop_defaults(&mut message);
-        serde_json::to_writer(&mut self.out, &message)?;
-        self.out.write_all(b"\n")
+    fn lines<M: Halves + serde::Serialize>(&mut self, message: M) -> io::Result<()> {
+        // JSON is never shorter than protobuf.
+        let line = if message.encoded_len() < LONGEST_LINE_BYTES { line(&message)? } else { String::new() };
+        if !line.is_empty() && line.len() < LONGEST_LINE_BYTES {
+            return self.out.write_all(line.as_bytes());
+        }
+        match message.halves() {
+            Ok((first, second)) => {
+                self.lines(first)?;
+                self.lines(second)
+            }
+            // One span alone is longer.
+            Err(whole) => self.out.write_all(self::line(&whole)?.as_bytes()),
+        }
     }
 
     /// Makes sure everything is written.
@@ -67,9 +82,15 @@ impl OtlpJson {
     }
 }
 
+fn line(message: &impl serde::Serialize) -> io::Result<String> {
+    let mut message = serde_json::to_value(message)?;
+    drop_defaults(&mut message);
+    Ok(format!("{message}\n"))
+}
+
 /// The chunks of a request as the one message they are.
-fn traces(chunks: &[TraceChunk]) -> io::Result<ExportTraceServiceRequest> {
-    let mut message = ExportTraceServiceRequest::default();
+fn decode<M: Halves>(chunks: &[Chunk]) -> io::Result<M> {
+    let mut message = M::default();
     for chunk in chunks {
         message.merge(chunk.bytes.as_slice()).map_err(io::Error::other)?;
     }

@@ -7,10 +7,12 @@
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics, metric};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Histogram, Metric, ResourceMetrics, ScopeMetrics, Sum, metric,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource as OtlpResource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message as _;
+use prost::Message;
 
 use super::attributes::text;
 use super::names;
@@ -50,27 +52,123 @@ impl Resource {
     }
 }
 
-/// Part of a trace request: one trace, or a piece of one too large for a request.
+/// Which of OTLP's services a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metrics.
+    Metrics,
+}
+
+/// An encoded request, or part of one: a trace, a piece of one too large for a request, or metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceChunk {
-    /// An encoded `ExportTraceServiceRequest`.
+pub struct Chunk {
+    /// An encoded `ExportTraceServiceRequest` or `ExportMetricsServiceRequest`.
     pub bytes: Vec<u8>,
-    /// How many spans it holds.
-    pub spans: u64,
+    /// How many spans or points it holds.
+    pub items: u64,
 }
 
 /// Encodes one trace. A trace larger than a request becomes several chunks, cut between spans.
-pub fn trace_chunks(spans: Vec<Span>, resource: &Resource) -> Vec<TraceChunk> {
-    let count = spans.len();
-    let message = trace_request(spans, resource);
-    let bytes = message.encode_to_vec();
-    if bytes.len() <= MAX_REQUEST_BYTES || count <= 1 {
-        return vec![TraceChunk { bytes, spans: count as u64 }];
+pub fn trace_chunks(spans: Vec<Span>, resource: &Resource) -> Vec<Chunk> {
+    bounded(trace_request(spans, resource))
+}
+
+/// A message in as few chunks as stay below [`MAX_REQUEST_BYTES`].
+fn bounded<M: Halves>(message: M) -> Vec<Chunk> {
+    if message.encoded_len() > MAX_REQUEST_BYTES {
+        match message.halves() {
+            Ok((first, second)) => return [first, second].into_iter().flat_map(bounded).collect(),
+            Err(whole) => return vec![whole.chunk()],
+        }
     }
-    let scopes = message.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
-    let mut first: Vec<Span> = scopes.flat_map(|scope| scope.spans).collect();
-    let second = first.split_off(count / 2);
-    [first, second].into_iter().flat_map(|half| trace_chunks(half, resource)).collect()
+    vec![message.chunk()]
+}
+
+/// A request that can be cut in two.
+pub trait Halves: Message + Default + Sized {
+    /// How many spans or points it holds.
+    fn items(&self) -> u64;
+
+    /// Two requests that say together what this one says: cut between traces, then between spans; or between
+    /// metrics, then between series. The whole, where there is nothing to cut.
+    fn halves(self) -> Result<(Self, Self), Self>;
+
+    /// Encodes it.
+    fn chunk(&self) -> Chunk {
+        Chunk { bytes: self.encode_to_vec(), items: self.items() }
+    }
+}
+
+impl Halves for ExportTraceServiceRequest {
+    fn items(&self) -> u64 {
+        let scopes = self.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        scopes.map(|scope| scope.spans.len() as u64).sum()
+    }
+
+    fn halves(mut self) -> Result<(Self, Self), Self> {
+        if self.resource_spans.len() > 1 {
+            let second = self.resource_spans.split_off(self.resource_spans.len() / 2);
+            return Ok((self, Self { resource_spans: second }));
+        }
+        let scope = self.resource_spans.first_mut().and_then(|resource| resource.scope_spans.first_mut());
+        let Some(scope) = scope.filter(|scope| scope.spans.len() > 1) else {
+            return Err(self);
+        };
+        let spans = scope.spans.split_off(scope.spans.len() / 2);
+        let mut second = Self { resource_spans: self.resource_spans.iter().map(without_spans).collect() };
+        let scope = second.resource_spans.first_mut().and_then(|resource| resource.scope_spans.first_mut());
+        if let Some(scope) = scope {
+            scope.spans = spans;
+        }
+        Ok((self, second))
+    }
+}
+
+/// Resource and scope of spans, without the spans.
+fn without_spans(spans: &ResourceSpans) -> ResourceSpans {
+    let scope = |scope: &ScopeSpans| ScopeSpans {
+        scope: scope.scope.clone(),
+        spans: Vec::new(),
+        schema_url: scope.schema_url.clone(),
+    };
+    ResourceSpans {
+        resource: spans.resource.clone(),
+        scope_spans: spans.scope_spans.iter().map(scope).collect(),
+        schema_url: spans.schema_url.clone(),
+    }
+}
+
+impl Halves for ExportMetricsServiceRequest {
+    fn items(&self) -> u64 {
+        let scopes = self.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+        scopes.flat_map(|scope| &scope.metrics).map(points).sum()
+    }
+
+    fn halves(mut self) -> Result<(Self, Self), Self> {
+        let scope = self.resource_metrics.first_mut().and_then(|resource| resource.scope_metrics.first_mut());
+        let second = scope.and_then(|scope| match scope.metrics.len() {
+            0 => None,
+            1 => scope.metrics.first_mut().and_then(split_family).map(|second| vec![second]),
+            count => Some(scope.metrics.split_off(count / 2)),
+        });
+        let Some(metrics) = second else {
+            return Err(self);
+        };
+        let resource = self.resource_metrics.first().and_then(|resource| resource.resource.clone());
+        Ok((self, metric_request(metrics, resource.unwrap_or_default())))
+    }
+}
+
+fn points(metric: &Metric) -> u64 {
+    let count = match &metric.data {
+        Some(metric::Data::Sum(sum)) => sum.data_points.len(),
+        Some(metric::Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(metric::Data::Histogram(histogram)) => histogram.data_points.len(),
+        _ => 0,
+    };
+    count as u64
 }
 
 fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceRequest {
@@ -88,7 +186,7 @@ fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceReq
 }
 
 /// Joins chunks into requests, in order, each below [`MAX_REQUEST_BYTES`]. The ranges are of `chunks`.
-pub fn join(chunks: &[TraceChunk]) -> Vec<std::ops::Range<usize>> {
+pub fn join(chunks: &[Chunk]) -> Vec<std::ops::Range<usize>> {
     let mut requests = Vec::new();
     let (mut start, mut size) = (0, 0);
     for (at, chunk) in chunks.iter().enumerate() {
@@ -104,83 +202,128 @@ pub fn join(chunks: &[TraceChunk]) -> Vec<std::ops::Range<usize>> {
     requests
 }
 
-/// Requests of all metrics, split by family, and within a family by series where one is too large.
+/// Requests of all metrics, one a chunk; split by family where they are too large for one, and within a family
+/// by series.
 ///
 /// No scope version and no schema URL: both would become part of a series' identity.
-pub fn metric_requests(metrics: Vec<Metric>, resource: &Resource) -> Vec<ExportMetricsServiceRequest> {
-    let mut requests = Vec::new();
-    let mut pending: Vec<Metric> = Vec::new();
-    let mut size = 0;
-    for family in metrics.into_iter().flat_map(split_family) {
-        let bytes = family.encoded_len() + FRAMING_BYTES;
-        if !pending.is_empty() && size + bytes > MAX_REQUEST_BYTES - RESOURCE_BYTES {
-            requests.push(metric_request(std::mem::take(&mut pending), resource));
-            size = 0;
-        }
-        size += bytes;
-        pending.push(family);
+pub fn metric_chunks(metrics: Vec<Metric>, resource: &Resource) -> Vec<Chunk> {
+    if metrics.is_empty() {
+        return Vec::new();
     }
-    if !pending.is_empty() {
-        requests.push(metric_request(pending, resource));
-    }
-    requests
+    bounded(metric_request(metrics, resource.for_metrics()))
 }
 
-/// Tag and length of a nested message.
-const FRAMING_BYTES: usize = 8;
-/// Room for the resource and the scope of a metrics request.
-const RESOURCE_BYTES: usize = 64 * 1024;
-
-fn metric_request(metrics: Vec<Metric>, resource: &Resource) -> ExportMetricsServiceRequest {
+fn metric_request(metrics: Vec<Metric>, resource: OtlpResource) -> ExportMetricsServiceRequest {
     let scope = InstrumentationScope { name: names::SCOPE.to_owned(), ..InstrumentationScope::default() };
     let resource_metrics = ResourceMetrics {
-        resource: Some(resource.for_metrics()),
+        resource: Some(resource),
         scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics, schema_url: String::new() }],
         schema_url: String::new(),
     };
     ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }
 }
 
-fn split_family(family: Metric) -> Vec<Metric> {
-    if family.encoded_len() <= MAX_REQUEST_BYTES - RESOURCE_BYTES {
-        return vec![family];
-    }
-    let Some((first, second)) = halves(&family) else {
-        return vec![family];
-    };
-    split_family(first).into_iter().chain(split_family(second)).collect()
-}
-
-/// Two halves of a family. The two points of a series have equal attributes and stay together.
-fn halves(family: &Metric) -> Option<(Metric, Metric)> {
-    fn cut<P: Clone>(points: &[P], same: impl Fn(&P, &P) -> bool) -> Option<(Vec<P>, Vec<P>)> {
+/// Takes half of the series out of a family, if there is more than one.
+fn split_family(family: &mut Metric) -> Option<Metric> {
+    /// The two points of a series have equal attributes and stay together.
+    fn split<P>(points: &mut Vec<P>, same: impl Fn(&P, &P) -> bool) -> Option<Vec<P>> {
         let middle = points.len() / 2;
         let together = middle > 0 && same(points.get(middle - 1)?, points.get(middle)?);
-        let (first, second) = points.split_at(if together { middle + 1 } else { middle });
-        (!first.is_empty() && !second.is_empty()).then(|| (first.to_vec(), second.to_vec()))
+        let at = if together { middle + 1 } else { middle };
+        (0 < at && at < points.len()).then(|| points.split_off(at))
     }
-    let with = |data: metric::Data| Metric { data: Some(data), ..family.clone() };
-    match family.data.as_ref()? {
-        metric::Data::Sum(sum) => {
-            let (first, second) = cut(&sum.data_points, |a, b| a.attributes == b.attributes)?;
-            let half = |data_points| {
-                with(metric::Data::Sum(opentelemetry_proto::tonic::metrics::v1::Sum {
-                    data_points,
-                    ..sum.clone()
-                }))
-            };
-            Some((half(first), half(second)))
+    let data = match family.data.as_mut()? {
+        metric::Data::Sum(sum) => metric::Data::Sum(Sum {
+            data_points: split(&mut sum.data_points, |a, b| a.attributes == b.attributes)?,
+            aggregation_temporality: sum.aggregation_temporality,
+            is_monotonic: sum.is_monotonic,
+        }),
+        metric::Data::Gauge(gauge) => metric::Data::Gauge(Gauge {
+            data_points: split(&mut gauge.data_points, |a, b| a.attributes == b.attributes)?,
+        }),
+        metric::Data::Histogram(histogram) => metric::Data::Histogram(Histogram {
+            data_points: split(&mut histogram.data_points, |a, b| a.attributes == b.attributes)?,
+            aggregation_temporality: histogram.aggregation_temporality,
+        }),
+        metric::Data::ExponentialHistogram(_) | metric::Data::Summary(_) => return None,
+    };
+    Some(Metric {
+        name: family.name.clone(),
+        description: family.description.clone(),
+        unit: family.unit.clone(),
+        metadata: Vec::new(),
+        data: Some(data),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::KeyValue;
+    use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
+
+    /// Cuts a message down to what cannot be cut.
+    fn crumbs<M: Halves>(message: M) -> Vec<M> {
+        match message.halves() {
+            Ok((first, second)) => [first, second].into_iter().flat_map(crumbs).collect(),
+            Err(whole) => vec![whole],
         }
-        metric::Data::Histogram(histogram) => {
-            let (first, second) = cut(&histogram.data_points, |a, b| a.attributes == b.attributes)?;
-            let half = |data_points| {
-                with(metric::Data::Histogram(opentelemetry_proto::tonic::metrics::v1::Histogram {
-                    data_points,
-                    ..histogram.clone()
-                }))
-            };
-            Some((half(first), half(second)))
+    }
+
+    fn span(id: u8) -> Span {
+        Span { span_id: vec![id; 8], ..Span::default() }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cutting_keeps_every_span_once_with_its_resource(traces in proptest::collection::vec(1usize..9, 1..6)) {
+            let resource = Resource { attributes: vec![("service.name".to_owned(), "agno".to_owned())] };
+            let mut message = ExportTraceServiceRequest::default();
+            let mut id = 0;
+            for spans in traces {
+                let spans = (0..spans).map(|_| { id += 1; span(id) }).collect();
+                message.resource_spans.extend(trace_request(spans, &resource).resource_spans);
+            }
+            proptest::prop_assert_eq!(message.items(), u64::from(id));
+            let crumbs = crumbs(message);
+            proptest::prop_assert_eq!(crumbs.len(), usize::from(id));
+            for (crumb, id) in crumbs.into_iter().zip(1..) {
+                proptest::prop_assert_eq!(crumb, trace_request(vec![span(id)], &resource));
+            }
         }
-        _ => None,
+    }
+
+    #[test]
+    fn cutting_keeps_every_series_whole() {
+        let points = |series: u8| {
+            let attributes = vec![KeyValue { key: format!("series {series}"), ..KeyValue::default() }];
+            // A series that moved has two points, one at rest has one.
+            let point = NumberDataPoint { attributes, ..NumberDataPoint::default() };
+            vec![point; 1 + usize::from(series % 2)]
+        };
+        let family = |name: &str, series: u8| Metric {
+            name: name.to_owned(),
+            data: Some(metric::Data::Sum(Sum {
+                data_points: (0..series).flat_map(points).collect(),
+                aggregation_temporality: 2,
+                is_monotonic: true,
+            })),
+            ..Metric::default()
+        };
+        let message = metric_request(vec![family("a", 7), family("b", 1)], OtlpResource::default());
+        let crumbs = crumbs(message);
+        let seen: Vec<(String, metric::Data)> = crumbs
+            .into_iter()
+            .flat_map(|crumb| crumb.resource_metrics)
+            .flat_map(|resource| resource.scope_metrics)
+            .flat_map(|scope| scope.metrics)
+            .map(|metric| (metric.name, metric.data.unwrap()))
+            .collect();
+        assert_eq!(seen.len(), 8);
+        for ((name, data), series) in seen.into_iter().zip([0, 1, 2, 3, 4, 5, 6, 0]) {
+            assert_eq!(name, if series == 0 && name == "b" { "b" } else { "a" });
+            let metric::Data::Sum(sum) = data else { panic!("{data:?}") };
+            assert_eq!((sum.data_points, sum.is_monotonic), (points(series), true));
+        }
     }
 }

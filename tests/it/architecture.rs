@@ -172,7 +172,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("tracing_subscriber", &["cli/"]),
-    ("opentelemetry_proto", &["otel/", "export/", "cli/send.rs"]),
+    ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
     ("hyper", &["export/otlp_http.rs"]),
     ("hyper_util", &["export/otlp_http.rs"]),

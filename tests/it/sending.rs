@@ -14,9 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message as _;
 
 use crate::support::fixtures;
-use crate::support::program::{
-    agno_otel, every_fixture, run, run_with_input, send_to, summary_of,
-};
+use crate::support::program::{agno_otel, every_fixture, run, run_with_input, send_to, summary_of};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::runs::{lines, run_of};
 

@@ -132,19 +132,19 @@ def stack(programs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def reader(programs, tmp_path_factory):
-    """A second Collector that decodes OTLP and writes it down again."""
-    http, health = free_ports(2)
-    out = tmp_path_factory.mktemp("reader")
+    """A second Collector, that reads files of OTLP/JSON lines and writes down what it read."""
+    (health,) = free_ports(1)
+    into, out = tmp_path_factory.mktemp("reader_in"), tmp_path_factory.mktemp("reader_out")
     programs.start(
         "reader",
         "otelcol",
         f"--config=file:{CONFIGS / 'reader.yaml'}",
         ready=f"http://127.0.0.1:{health}/",
-        OTELCOL_OTLP_HTTP=f"127.0.0.1:{http}",
         OTELCOL_HEALTH=f"127.0.0.1:{health}",
+        OTELCOL_IN=into,
         OTELCOL_OUT=out,
     )
-    return support.Reader(otlp=f"http://127.0.0.1:{http}", out=out)
+    return support.Reader(into=into, out=out)
 
 
 @pytest.fixture(scope="session")

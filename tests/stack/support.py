@@ -355,20 +355,27 @@ class Stack:
 
 @dataclass
 class Reader:
-    """A Collector that writes down what it read."""
+    """A Collector that follows the files of a folder and writes down what it read in them."""
 
-    otlp: str
+    into: Path
     out: Path
 
-    def read(self, line):
-        """Hands it one line of OTLP JSON; returns the message it wrote."""
-        signal = "metrics" if "resourceMetrics" in line else "traces"
-        path = self.out / f"{signal}.jsonl"
-        before = len(lines(path))
-        answer = json.loads(request(f"{self.otlp}/v1/{signal}", line.encode()))
-        assert not answer.get("partialSuccess"), answer
-        wait_until(lambda: len(lines(path)) > before, f"a line in {path}")
-        return json.loads(lines(path)[before])
+    def read(self, path):
+        """Hands it a file of OTLP/JSON lines; returns the messages it wrote: those of traces, then those of metrics."""
+        before = self.written()
+        count = sum("resourceMetrics" in line for line in lines(path))
+        expected = {"traces": len(lines(path)) - count, "metrics": count}
+        # Moved, so that it never sees a part of it.
+        part = self.into / f"{path.parent.name}.part"
+        part.write_bytes(path.read_bytes())
+        part.rename(part.with_suffix(".jsonl"))
+        missing = lambda: {s: expected[s] - len(found) + len(before[s]) for s, found in self.written().items()}
+        wait_until(lambda: not any(missing().values()), f"{expected} lines of {path} in {self.out}", seconds=20)
+        after = self.written()
+        return [json.loads(line) for signal in before for line in after[signal][len(before[signal]) :]]
+
+    def written(self):
+        return {signal: lines(self.out / f"{signal}.jsonl") for signal in ("traces", "metrics")}
 
 
 def canonical(message):

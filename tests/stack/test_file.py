@@ -1,10 +1,9 @@
 """What `send --to otlp-json:FILE` writes is what a Collector writes, and a Collector can read it."""
 
-import json
 from collections import Counter
 
 import pytest
-from support import Case, canonical, lines, messages, points, spans
+from support import CASES, Case, canonical, lines, messages, points, spans
 
 # Plain, nested, with cache classes, with a 200 kB answer, and with values that are no JSON.
 NAMES = ["tools_multi", "team_run", "workflow_run", "anthropic", "unicode_large", "nan_values", "surrogate"]
@@ -17,16 +16,27 @@ def write(send, case, tmp_path, **env):
     return path
 
 
+def by_kind(written):
+    """The messages as text, the traces' first: the Collector reads each signal in its own pipeline."""
+    return [canonical(message) for message in sorted(written, key=lambda message: "resourceMetrics" in message)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_collector_reads_every_line_and_writes_the_same(name, send, reader, tmp_path):
     path = write(send, Case("3.1.10", name), tmp_path)
-    kinds = Counter()
-    for line in lines(path):
-        ours = json.loads(line)
-        theirs = reader.read(line)
-        assert canonical(ours) == canonical(theirs)
-        kinds.update(ours.keys())
-    assert kinds.keys() == {"resourceSpans", "resourceMetrics"}
+    ours = messages(path)
+    assert {kind for message in ours for kind in message} == {"resourceSpans", "resourceMetrics"}
+    assert by_kind(reader.read(path)) == by_kind(ours)
+
+
+def test_a_collector_reads_the_lines_of_all_databases_in_one_file(send, reader, tmp_path):
+    """So much that it takes lines of the largest size the receiver reads."""
+    path = tmp_path / "out.jsonl"
+    done = send(*(case.db for case in CASES), "--to", f"otlp-json:{path}")
+    assert done.returncode == 0, done.stderr
+    sizes = [len(line) for line in lines(path)]
+    assert sum(sizes) > 2_000_000 and max(sizes) > 500_000, sizes
+    assert by_kind(reader.read(path)) == by_kind(messages(path))
 
 
 @pytest.mark.parametrize("name", NAMES)
