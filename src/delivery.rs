@@ -1,17 +1,21 @@
 //! The way out: requests in order, each attempted until it is delivered, refused, or patience ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::export::otlp_http::OtlpHttp;
-use crate::export::{Attempt, Request, Signal};
+use crate::export::otlp_json::{self, OtlpJson};
+use crate::export::{Attempt, Exporter, Request, Signal};
+use crate::otel::request::{Chunk, halve, without_content};
 
 /// The wait after a first failed attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait of our own choosing.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Reasons kept for the report; a server that gives each request another would fill the memory.
+const MAX_REASONS: usize = 16;
 
 /// What became of the requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,71 +24,131 @@ pub struct Report {
     pub delivered: u64,
     /// Spans and points rejected within requests it took.
     pub rejected: u64,
-    /// Requests refused for good, with the reason of the first.
+    /// Requests refused for good.
     pub refused: u64,
-    /// Why, once per kind of reason.
+    /// Spans and points in them.
+    pub refused_items: u64,
+    /// Attempts by how they ended.
+    pub attempts: BTreeMap<&'static str, u64>,
+    /// Spans that lost their content because they were too large with it.
+    pub stripped: u64,
+    /// Why, once per reason.
     pub reasons: Vec<String>,
 }
 
-/// Patience ended before the far side took a request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("gave up on {target} after {waited:?}: {reason}")]
-pub struct GaveUp {
-    /// Where it was to go.
-    pub target: String,
-    /// How long it was tried.
-    pub waited: Duration,
-    /// Why the last attempt failed.
-    pub reason: String,
+/// Why a request could not be brought to an end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Patience ended before the far side took a request.
+    #[error("gave up on {target} after {waited:?}: {reason}")]
+    GaveUp {
+        /// Where it was to go.
+        target: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// Why the last attempt failed.
+        reason: String,
+    },
+    /// A refused request could not be kept.
+    #[error(transparent)]
+    DeadLetters(#[from] otlp_json::Error),
 }
 
-/// Delivers requests over HTTP.
+/// Delivers requests.
 #[derive(Debug)]
 pub struct Delivery {
-    exporter: OtlpHttp,
+    traces: Exporter,
+    metrics: Exporter,
     patience: Duration,
+    dead_letters: Option<OtlpJson>,
+    /// Bytes a request may have, as far as the far side has let us know.
+    limits: [usize; 2],
     /// What became of the requests so far.
     pub report: Report,
 }
 
 impl Delivery {
-    /// `patience` is how long one request is tried before giving up.
-    pub fn new(exporter: OtlpHttp, patience: Duration) -> Self {
-        Self { exporter, patience, report: Report::default() }
+    /// `patience` is how long one request is tried before giving up; `dead_letters` keeps what is refused.
+    pub fn new(
+        traces: Exporter,
+        metrics: Exporter,
+        patience: Duration,
+        dead_letters: Option<OtlpJson>,
+    ) -> Self {
+        let (limits, report) = ([usize::MAX; 2], Report::default());
+        Self { traces, metrics, patience, dead_letters, limits, report }
     }
 
     /// Where requests of a signal go, as shown to people.
     pub fn target(&self, signal: Signal) -> String {
-        self.exporter.target(signal)
+        self.exporter(signal).target()
     }
 
-    /// Delivers one request: attempts it, waiting longer each time, until it ends. A refused request is
-    /// counted and passed over; the next may be taken.
-    pub async fn deliver(&mut self, request: &Request<'_>) -> Result<(), GaveUp> {
+    fn exporter(&self, signal: Signal) -> &Exporter {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Metrics => &self.metrics,
+        }
+    }
+
+    fn limit(&mut self, signal: Signal) -> &mut usize {
+        let [traces, metrics] = &mut self.limits;
+        match signal {
+            Signal::Traces => traces,
+            Signal::Metrics => metrics,
+        }
+    }
+
+    /// Delivers one request: attempts it, waiting longer each time, until it ends. What is too large goes in
+    /// parts. What is refused is counted, kept where dead letters are, and passed over; the next may be taken.
+    pub async fn deliver(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        let signal = request.signal;
+        let mut left = vec![Part::Given(request.chunks)];
+        while let Some(part) = left.pop() {
+            let request = Request { signal, chunks: part.chunks() };
+            if request.len() > *self.limit(signal)
+                && let Some((first, second)) = part.halves(signal)
+            {
+                left.extend([second, first]);
+                continue;
+            }
+            match self.attempt_until_it_ends(&request).await? {
+                End::Delivered => {}
+                End::TooLarge(reason) => left.extend(self.smaller(&part, &request, &reason)?),
+                End::Refused(reason) => self.refuse(&request, &reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt_until_it_ends(&mut self, request: &Request<'_>) -> Result<End, Error> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            match self.exporter.export(request).await {
+            let attempt = self.exporter(request.signal).export(request).await;
+            *self.report.attempts.entry(name(&attempt)).or_default() += 1;
+            match attempt {
                 Attempt::Delivered { rejected, message } => {
                     self.report.delivered += 1;
                     self.report.rejected += rejected;
+                    debug!(bytes = request.len(), elapsed = ?started.elapsed(), "delivered a request");
+                    if rejected > 0 {
+                        warn!(target = self.target(request.signal), rejected, %message, "the far side rejected a part");
+                        self.keep(request)?;
+                    }
                     if rejected > 0 || !message.is_empty() {
                         self.note(&message);
                     }
-                    debug!(?started, "delivered a request");
-                    return Ok(());
+                    return Ok(End::Delivered);
                 }
-                Attempt::Refused { reason } => {
-                    self.report.refused += 1;
-                    warn!(target = self.target(request.signal), %reason, "the far side refused a request");
-                    self.note(&reason);
-                    return Ok(());
-                }
+                Attempt::TooLarge { reason } => return Ok(End::TooLarge(reason)),
+                Attempt::Refused { reason } => return Ok(End::Refused(reason)),
                 Attempt::TryLater { wait: asked, reason } => {
                     let pause = asked.unwrap_or_else(|| jittered(wait));
                     let waited = started.elapsed();
                     if waited + pause > self.patience {
-                        return Err(GaveUp { target: self.target(request.signal), waited, reason });
+                        return Err(Error::GaveUp { target: self.target(request.signal), waited, reason });
                     }
                     info!(target = self.target(request.signal), %reason, ?pause, "will try again");
                     tokio::time::sleep(pause).await;
@@ -94,10 +158,95 @@ impl Delivery {
         }
     }
 
-    fn note(&mut self, reason: &str) {
-        if !self.report.reasons.iter().any(|known| known == reason) {
-            self.report.reasons.push(reason.to_owned());
+    /// What to try instead of a part that is too large, the last first: its halves, or its one span without
+    /// content. Nothing: it was refused.
+    fn smaller<'r>(
+        &mut self,
+        part: &Part<'r>,
+        request: &Request<'_>,
+        reason: &str,
+    ) -> Result<Vec<Part<'r>>, Error> {
+        let signal = request.signal;
+        info!(target = self.target(signal), bytes = request.len(), reason, "too large; sending it in parts");
+        if let Some((first, second)) = part.halves(signal) {
+            *self.limit(signal) = request.len() / 2;
+            return Ok(vec![second, first]);
         }
+        let bare = request.chunks.first().filter(|_| signal == Signal::Traces).and_then(without_content);
+        if let Some(bare) = bare {
+            self.report.stripped += bare.items;
+            return Ok(vec![Part::Cut(bare)]);
+        }
+        self.refuse(request, reason)?;
+        Ok(Vec::new())
+    }
+
+    fn refuse(&mut self, request: &Request<'_>, reason: &str) -> Result<(), Error> {
+        self.report.refused += 1;
+        self.report.refused_items += request.chunks.iter().map(|chunk| chunk.items).sum::<u64>();
+        warn!(target = self.target(request.signal), reason, "the far side refused a request");
+        self.note(reason);
+        self.keep(request)
+    }
+
+    fn keep(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        if let Some(file) = &mut self.dead_letters {
+            file.write(request)?;
+            file.flush()?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, reason: &str) {
+        let reasons = &mut self.report.reasons;
+        if reasons.len() < MAX_REASONS && !reasons.iter().any(|known| known == reason) {
+            reasons.push(reason.to_owned());
+        }
+    }
+}
+
+/// How a part of a request ended.
+enum End {
+    Delivered,
+    TooLarge(String),
+    Refused(String),
+}
+
+/// The name of an outcome, in `agno.bridge.attempts`.
+fn name(attempt: &Attempt) -> &'static str {
+    match attempt {
+        Attempt::Delivered { .. } => "delivered",
+        Attempt::TryLater { .. } => "later",
+        Attempt::TooLarge { .. } => "too_large",
+        Attempt::Refused { .. } => "refused",
+    }
+}
+
+/// A part of a request: some of its chunks as they are, or one that was cut.
+#[derive(Debug)]
+enum Part<'r> {
+    Given(&'r [Chunk]),
+    Cut(Chunk),
+}
+
+impl Part<'_> {
+    fn chunks(&self) -> &[Chunk] {
+        match self {
+            Self::Given(chunks) => chunks,
+            Self::Cut(chunk) => std::slice::from_ref(chunk),
+        }
+    }
+
+    /// Between chunks while there are several, then within the one.
+    fn halves(&self, signal: Signal) -> Option<(Self, Self)> {
+        if let Self::Given(chunks) = self
+            && chunks.len() > 1
+        {
+            let (first, second) = chunks.split_at(chunks.len() / 2);
+            return Some((Self::Given(first), Self::Given(second)));
+        }
+        let (first, second) = halve(signal, self.chunks().first()?)?;
+        Some((Self::Cut(first), Self::Cut(second)))
     }
 }
 

@@ -14,7 +14,7 @@
 //!         v
 //!       ledger            what has been counted: the source of every metric value
 //!         |
-//!       delivery -------- export      one attempt, three outcomes
+//!       delivery -------- export      one attempt, four outcomes
 //!         v
 //!     Collector, Jaeger, Prometheus
 //! ```

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::send::Outgoing;
+use super::send::{Outgoing, delivery};
 use super::summary::{Delivered, Summary};
 use super::{Destination, Ended, Said, Sources, show};
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let outgoing = Outgoing::of(&gathered, &resource, settings, clock);
     let is_sent = destination.is_some();
     let delivered = match destination {
-        Some(destination) => outgoing.send(destination, PATIENCE).await?,
+        Some(destination) => outgoing.send(delivery(destination, PATIENCE, None, clock)?).await?,
         None => Delivered::nowhere(),
     };
     let summary = Summary::of(&gathered, &outgoing, delivered);

@@ -1,5 +1,5 @@
 //! The command line: what was typed, what it means, what is shown.
-#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "doc comments of arguments are their help text")]
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
 mod demo;
 mod send;
@@ -17,8 +17,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::Clock;
 use crate::config::{Config, Flags};
-use crate::delivery::GaveUp;
+use crate::delivery;
 use crate::error::Chain;
+use crate::export::TlsError;
 use crate::export::print::Paint;
 use crate::framework::Oddities;
 use crate::intake::{Gathered, Intake};
@@ -40,7 +41,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Send the runs of databases, folders and files, once: traces and session totals.
-    Send(send::Arguments),
+    Send(Box<send::Arguments>),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT is set.
@@ -64,13 +65,28 @@ struct Sources {
 /// Where telemetry goes, and whose it is.
 #[derive(Debug, Clone, Default, Args)]
 struct Destination {
-    /// OTLP endpoint; v1/traces and v1/metrics are appended [env: OTEL_EXPORTER_OTLP_ENDPOINT and those of each
-    /// signal; default: http://localhost:4318]
+    /// OTLP endpoint; by HTTP, v1/traces and v1/metrics are appended [env: OTEL_EXPORTER_OTLP_ENDPOINT and those
+    /// of each signal; default: http://localhost:4318, or :4317 for grpc]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// http/protobuf or grpc [env: OTEL_EXPORTER_OTLP_PROTOCOL; default: http/protobuf]
+    #[arg(long, value_name = "PROTOCOL")]
+    protocol: Option<String>,
     /// Header of every request, repeatable [env: OTEL_EXPORTER_OTLP_HEADERS]
     #[arg(long = "header", value_name = "NAME=VALUE")]
     headers: Vec<String>,
+    /// none, gzip or zstd [env: OTEL_EXPORTER_OTLP_COMPRESSION; default: none to this machine, gzip elsewhere]
+    #[arg(long, value_name = "NAME")]
+    compression: Option<String>,
+    /// PEM file of the certificates to trust, instead of the system's [env: OTEL_EXPORTER_OTLP_CERTIFICATE]
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<String>,
+    /// PEM file of our own certificate, for servers that ask [env: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE]
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<String>,
+    /// PEM file of its key [env: OTEL_EXPORTER_OTLP_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -169,7 +185,7 @@ fn run(command: Command) -> anyhow::Result<Ended> {
 fn work(command: Command) -> anyhow::Result<Ended> {
     runtime()?.block_on(async {
         match command {
-            Command::Send(arguments) => send::run(arguments).await,
+            Command::Send(arguments) => send::run(*arguments).await,
             Command::Show(arguments) => show::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }
@@ -192,17 +208,21 @@ async fn stopped() -> io::Result<Stopped> {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>() || error.is::<send::OwnSource>() {
+    if error.is::<config::Error>() || error.is::<send::OwnSource>() || error.is::<TlsError>() {
         WRONG_USAGE
     } else if error.is::<source::Error>() {
         SOURCE_FAILED
-    } else if error.is::<GaveUp>() || error.is::<AllRefused>() {
+    } else if error.is::<AllRefused>() || gave_up(error) {
         DESTINATION_FAILED
     } else if let Some(stopped) = error.downcast_ref::<Stopped>() {
         stopped.code
     } else {
         FAILED
     }
+}
+
+fn gave_up(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(delivery::Error::GaveUp { .. }))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -235,6 +255,11 @@ impl Destination {
             headers: self.headers.clone(),
             timeout: self.timeout.map(Duration::from_secs),
             service_name: self.service_name.clone(),
+            protocol: self.protocol.clone(),
+            compression: self.compression.clone(),
+            certificate: self.certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
     }
 }

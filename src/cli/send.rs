@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::summary::{Delivered, Summary};
@@ -11,9 +10,8 @@ use super::{AllRefused, Ended, Said, Sources};
 use crate::clock::Clock;
 use crate::config::{Config, Destination};
 use crate::delivery::Delivery;
-use crate::export::otlp_http::OtlpHttp;
 use crate::export::otlp_json::OtlpJson;
-use crate::export::{Request, Signal};
+use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::intake::Gathered;
 use crate::ledger::Ledger;
 use crate::otel::request::{Chunk, join, metric_chunks, trace_chunks};
@@ -31,9 +29,24 @@ pub(super) struct Arguments {
     /// standard output.
     #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with = "endpoint")]
     to: Option<PathBuf>,
+    /// Keep what the destination refuses: requests are appended to this file, as lines of OTLP/JSON.
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    dead_letters: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// The way to a destination.
+pub(super) fn delivery(
+    destination: Destination,
+    patience: Duration,
+    dead_letters: Option<OtlpJson>,
+    clock: Clock,
+) -> Result<Delivery, TlsError> {
+    let (traces, metrics) =
+        (Exporter::to(destination.traces, clock)?, Exporter::to(destination.metrics, clock)?);
+    Ok(Delivery::new(traces, metrics, patience, dead_letters))
 }
 
 fn parse_to(text: &str) -> Result<PathBuf, String> {
@@ -45,7 +58,7 @@ fn parse_to(text: &str) -> Result<PathBuf, String> {
 
 /// The file to write is one of those to read.
 #[derive(Debug, thiserror::Error)]
-#[error("--to {path} is one of the files to read; it would be written over")]
+#[error("{path} is one of the files to read; it would be written over")]
 pub(super) struct OwnSource {
     path: String,
 }
@@ -53,17 +66,23 @@ pub(super) struct OwnSource {
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
     let config = Config { flags: &flags, environment: &super::variable };
-    let destination = if arguments.to.is_none() { Some(config.destination()?) } else { None };
-    if let Some(path) = &arguments.to {
+    for path in arguments.to.iter().chain(&arguments.dead_letters) {
         refuse_own_source(path, &arguments.sources.paths)?;
     }
     let clock = Clock::System;
+    // What cannot work is said before anything is read.
+    let delivery = if arguments.to.is_none() {
+        let patience = Duration::from_secs(arguments.destination.give_up_after);
+        let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append).transpose()?;
+        Some(delivery(config.destination()?, patience, dead_letters, clock)?)
+    } else {
+        None
+    };
     let gathered = super::gather(&arguments.sources, clock).await?;
     let outgoing = Outgoing::of(&gathered, &super::resource(config), arguments.said.settings(), clock);
-    let patience = Duration::from_secs(arguments.destination.give_up_after);
-    let delivered = match (&arguments.to, destination) {
+    let delivered = match (&arguments.to, delivery) {
         (Some(path), _) => outgoing.write(path)?,
-        (None, Some(destination)) => outgoing.send(destination, patience).await?,
+        (None, Some(delivery)) => outgoing.send(delivery).await?,
         (None, None) => Delivered::nowhere(),
     };
     let summary = Summary::of(&gathered, &outgoing, delivered);
@@ -129,14 +148,7 @@ impl Outgoing {
     }
 
     /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet.
-    pub(super) async fn send(
-        &self,
-        destination: Destination,
-        patience: Duration,
-    ) -> anyhow::Result<Delivered> {
-        let exporter = OtlpHttp::new(destination.traces, destination.metrics)
-            .context("cannot read the system's certificates")?;
-        let mut delivery = Delivery::new(exporter, patience);
+    pub(super) async fn send(&self, mut delivery: Delivery) -> anyhow::Result<Delivered> {
         let progress = bar(self.requests().count());
         for request in self.requests() {
             progress.set_message(delivery.target(request.signal));
@@ -159,7 +171,7 @@ impl Outgoing {
             file.write(&request)?;
             report.delivered += 1;
         }
-        file.finish()?;
+        file.flush()?;
         Ok(Delivered { to: vec![path.display().to_string()], report })
     }
 }

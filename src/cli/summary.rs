@@ -114,7 +114,9 @@ impl<'s> Summary<'s> {
             "destinations": self.delivered.to,
             "requests_delivered": report.delivered,
             "requests_refused": report.refused,
+            "items_refused": report.refused_items,
             "items_rejected": report.rejected,
+            "attempts": report.attempts,
             "reasons": report.reasons,
             "oddities": oddities,
         });

@@ -1,22 +1,90 @@
-//! How telemetry leaves: one attempt, three outcomes.
+//! How telemetry leaves: one attempt, four outcomes.
 
+mod client;
+pub mod compression;
+pub mod otlp_grpc;
 pub mod otlp_http;
 pub mod otlp_json;
 pub mod print;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
+use http::header::HeaderMap;
+
+use crate::clock::Clock;
 use crate::otel::request::Chunk;
 pub use crate::otel::request::Signal;
+pub use client::TlsError;
+pub use compression::Compression;
+use otlp_grpc::OtlpGrpc;
+use otlp_http::OtlpHttp;
 
 /// A request as it is sent: chunks, one after the other as one message. Its bytes never change, so a resend is
-/// the same request.
+/// the same request, over either transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'r> {
     /// Which service takes it.
     pub signal: Signal,
     /// What it is made of.
     pub chunks: &'r [Chunk],
+}
+
+impl Request<'_> {
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+
+    /// True when there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How OTLP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP/HTTP, protobuf.
+    HttpProtobuf,
+    /// OTLP/gRPC.
+    Grpc,
+}
+
+/// Where requests of one signal go, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The whole URL, path included; gRPC takes its scheme and authority alone.
+    pub url: Uri,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Headers sent with every request; never logged.
+    pub headers: HeaderMap,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How bodies are compressed.
+    pub compression: Compression,
+    /// Certificates; without them the system's roots are trusted.
+    pub tls: Tls,
+}
+
+/// Certificates as files of PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom to trust instead of the system's roots.
+    pub roots: Option<PathBuf>,
+    /// Our own certificate and its key, for servers that ask who we are.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate, with what proves it is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, followed by those that lead to a root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// How an attempt to deliver a request ended.
@@ -38,9 +106,85 @@ pub enum Attempt {
         /// Why.
         reason: String,
     },
+    /// Too large for the far side: in parts it may be taken.
+    TooLarge {
+        /// Why.
+        reason: String,
+    },
     /// Never: sending it again would end the same way.
     Refused {
         /// Why.
         reason: String,
     },
+}
+
+/// Makes attempts at one endpoint. It never retries, buffers or logs: `delivery` does.
+#[derive(Debug)]
+pub enum Exporter {
+    /// OTLP/HTTP.
+    Http(OtlpHttp),
+    /// OTLP/gRPC.
+    Grpc(OtlpGrpc),
+}
+
+impl Exporter {
+    /// Connects lazily: nothing is sent before the first request. Fails where certificates cannot be read.
+    pub fn to(endpoint: Endpoint, clock: Clock) -> Result<Self, TlsError> {
+        Ok(match endpoint.protocol {
+            Protocol::HttpProtobuf => Self::Http(OtlpHttp::new(endpoint, clock)?),
+            Protocol::Grpc => Self::Grpc(OtlpGrpc::new(endpoint)?),
+        })
+    }
+
+    /// Where requests go, as shown to people.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Http(http) => http.target(),
+            Self::Grpc(grpc) => grpc.target(),
+        }
+    }
+
+    /// Makes one attempt and waits for its end. Dropping the future abandons the attempt.
+    pub async fn export(&self, request: &Request<'_>) -> Attempt {
+        match self {
+            Self::Http(http) => http.export(request).await,
+            Self::Grpc(grpc) => grpc.export(request).await,
+        }
+    }
+}
+
+/// What a server took and yet rejected, from the message it answered with. An empty or unreadable answer rejects
+/// nothing.
+fn partial_success(signal: Signal, answer: &[u8]) -> Attempt {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+    use prost::Message as _;
+    let (rejected, message) = match signal {
+        Signal::Traces => ExportTraceServiceResponse::decode(answer)
+            .ok()
+            .and_then(|response| response.partial_success)
+            .map(|partial| (partial.rejected_spans, partial.error_message)),
+        Signal::Metrics => ExportMetricsServiceResponse::decode(answer)
+            .ok()
+            .and_then(|response| response.partial_success)
+            .map(|partial| (partial.rejected_data_points, partial.error_message)),
+    }
+    .unwrap_or_default();
+    Attempt::Delivered { rejected: u64::try_from(rejected).unwrap_or(0), message: first_chars(&message) }
+}
+
+/// Characters kept of what a server says.
+const MAX_REASON_CHARS: usize = 200;
+
+fn first_chars(text: &str) -> String {
+    text.trim().chars().filter(|letter| !letter.is_control()).take(MAX_REASON_CHARS).collect()
+}
+
+/// True for the words servers have for a message beyond their limit (grpc-go, tonic, the Collector's HTTP
+/// receiver): the codes they come with mean other things too.
+fn says_too_large(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["larger than max", "too large", "message length", "exceeds the limit"]
+        .iter()
+        .any(|word| message.contains(word))
 }

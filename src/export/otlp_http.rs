@@ -4,225 +4,193 @@
 //! Response"): 429, 502, 503 and 504; every other failure is final. A connection that broke says nothing of
 //! what happened to the request, so it is "later", never "delivered".
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use http::{Method, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http_body_util::Full;
 use prost::Message as _;
 
-use super::{Attempt, Request, Signal};
+use super::client::{self, Answer, Client, TlsError};
+use super::{Attempt, Endpoint, Request, Signal, first_chars, partial_success, says_too_large};
+use crate::clock::Clock;
 
-/// More of an answer is not read.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// A longer `Retry-After` is not believed.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
-/// Characters kept of what a server says about a refusal.
-const MAX_REASON_CHARS: usize = 200;
+const PROTOBUF: &str = "application/x-protobuf";
 
-/// Where requests of one signal go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The whole URL, path included.
-    pub url: Uri,
-    /// Headers sent with every request; never logged.
-    pub headers: HeaderMap,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-}
-
-/// Sends requests by HTTP.
-#[derive(Debug, Clone)]
+/// Sends requests of one signal by HTTP.
+#[derive(Debug)]
 pub struct OtlpHttp {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    traces: Endpoint,
-    metrics: Endpoint,
+    client: Client,
+    endpoint: Endpoint,
+    clock: Clock,
 }
 
 impl OtlpHttp {
-    /// Connects lazily: nothing is sent before the first request. Fails where the system's certificates cannot
-    /// be read.
-    pub fn new(traces: Endpoint, metrics: Endpoint) -> std::io::Result<Self> {
-        let builder = HttpsConnectorBuilder::new();
-        let is_https = [&traces, &metrics].iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
-        // Certificates are read only where they are needed: it takes a while.
-        let builder =
-            if is_https { builder.with_native_roots()? } else { builder.with_tls_config(no_roots()) };
-        let connector = builder.https_or_http().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), traces, metrics })
+    pub(super) fn new(endpoint: Endpoint, clock: Clock) -> Result<Self, TlsError> {
+        Ok(Self { client: Client::new(&endpoint)?, endpoint, clock })
     }
 
-    fn endpoint(&self, signal: Signal) -> &Endpoint {
-        match signal {
-            Signal::Traces => &self.traces,
-            Signal::Metrics => &self.metrics,
-        }
+    /// Where requests go, as shown to people: without the query, which may be secret.
+    pub(super) fn target(&self) -> String {
+        let url = &self.endpoint.url;
+        let host = url.authority().map_or("", |authority| authority.as_str());
+        format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path())
     }
 
-    /// Where requests of a signal go, as shown to people.
-    pub fn target(&self, signal: Signal) -> String {
-        shown(&self.endpoint(signal).url)
-    }
-
-    /// Makes one attempt and waits for its end. Dropping the future abandons the attempt.
-    pub async fn export(&self, request: &Request<'_>) -> Attempt {
-        let signal = request.signal;
-        let endpoint = self.endpoint(signal);
-        let mut message = http::Request::new(Full::new(body(request)));
-        *message.method_mut() = Method::POST;
-        message.uri_mut().clone_from(&endpoint.url);
-        message.headers_mut().clone_from(&endpoint.headers);
-        let agent = concat!("agno-otel/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust");
-        let fixed = [(CONTENT_TYPE, "application/x-protobuf"), (USER_AGENT, agent)];
-        for (name, value) in fixed {
-            message.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        match tokio::time::timeout(endpoint.timeout, self.exchange(message)).await {
-            Ok(Ok((status, headers, body))) => outcome(signal, status, &headers, &body),
+    /// Makes one attempt and waits for its end.
+    pub(super) async fn export(&self, request: &Request<'_>) -> Attempt {
+        let message = match self.message(request) {
+            Ok(message) => message,
+            Err(reason) => return Attempt::Refused { reason },
+        };
+        match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
+            Ok(Ok(answer)) => outcome(request.signal, &answer, self.clock),
             Ok(Err(reason)) => Attempt::TryLater { wait: None, reason },
             Err(_) => {
-                Attempt::TryLater { wait: None, reason: format!("no answer within {:?}", endpoint.timeout) }
+                let reason = format!("no answer within {:?}", self.endpoint.timeout);
+                Attempt::TryLater { wait: None, reason }
             }
         }
     }
 
-    async fn exchange(
-        &self,
-        message: http::Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
-        let failed = |error: &(dyn std::error::Error + 'static)| crate::error::Chain(error).to_string();
-        let response = self.client.request(message).await.map_err(|error| failed(&error))?;
-        let (head, body) = response.into_parts();
-        // An answer too long to be one still has a status.
-        let body =
-            Limited::new(body, MAX_ANSWER_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
-        match body {
-            Ok(body) => Ok((head.status, head.headers, body)),
-            Err(_) if !head.status.is_success() => Ok((head.status, head.headers, Bytes::new())),
-            Err(error) => Err(format!("the answer broke off: {error}")),
+    fn message(&self, request: &Request<'_>) -> Result<http::Request<Full<Bytes>>, String> {
+        let Endpoint { url, headers, compression, .. } = &self.endpoint;
+        let body = compression.body(request).map_err(|error| format!("cannot compress: {error}"))?;
+        let mut message = http::Request::new(Full::new(body));
+        *message.method_mut() = Method::POST;
+        message.uri_mut().clone_from(url);
+        message.headers_mut().clone_from(headers);
+        for (name, value) in [(CONTENT_TYPE, PROTOBUF), (USER_AGENT, client::USER_AGENT)] {
+            message.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        if let Some(encoding) = compression.name() {
+            message.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        Ok(message)
     }
 }
 
-/// Plain HTTP needs no certificates.
-fn no_roots() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| rustls::ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13]))
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-/// A URL without what may be secret in it: the query, and a user, which `config` has taken out already.
-fn shown(url: &Uri) -> String {
-    let host =
-        url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path())
-}
-
-fn body(request: &Request<'_>) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(request.chunks.iter().map(|chunk| chunk.bytes.len()).sum());
-    for chunk in request.chunks {
-        bytes.extend_from_slice(&chunk.bytes);
+fn outcome(signal: Signal, answer: &Answer, clock: Clock) -> Attempt {
+    if answer.status.is_success() {
+        return partial_success(signal, &answer.body);
     }
-    bytes.freeze()
-}
-
-fn outcome(signal: Signal, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
-    if status.is_success() {
-        let (rejected, message) = partial_success(signal, body);
-        return Attempt::Delivered { rejected, message };
-    }
-    let is_text = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    let said =
-        if is_text { format!(": {}", first_chars(&String::from_utf8_lossy(body))) } else { String::new() };
-    let reason = format!("HTTP {status}{said}");
-    match status.as_u16() {
-        429 | 502 | 503 | 504 => Attempt::TryLater { wait: retry_after(headers), reason },
+    let said = said(answer);
+    let is_too_large = answer.status.as_u16() == 413 || says_too_large(&said);
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    let reason = format!("HTTP {}{said}", answer.status);
+    match answer.status.as_u16() {
+        429 | 502 | 503 | 504 => Attempt::TryLater { wait: retry_after(&answer.headers, clock), reason },
+        // The Collector answers 400 where a body is beyond its limit.
+        400 | 413 if is_too_large => Attempt::TooLarge { reason },
         _ => Attempt::Refused { reason },
     }
 }
 
-/// What a server took and yet rejected; an empty or unreadable body rejects nothing.
-fn partial_success(signal: Signal, body: &[u8]) -> (u64, String) {
-    let (rejected, message) = match signal {
-        Signal::Traces => ExportTraceServiceResponse::decode(body)
-            .ok()
-            .and_then(|response| response.partial_success)
-            .map(|partial| (partial.rejected_spans, partial.error_message)),
-        Signal::Metrics => ExportMetricsServiceResponse::decode(body)
-            .ok()
-            .and_then(|response| response.partial_success)
-            .map(|partial| (partial.rejected_data_points, partial.error_message)),
+/// What a server says of a failure: a `google.rpc.Status`, or plain text. A page for people is left out.
+fn said(answer: &Answer) -> String {
+    let kind = answer.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if kind.starts_with(PROTOBUF.as_bytes()) {
+        let status = tonic_types::pb::Status::decode(answer.body.as_ref()).unwrap_or_default();
+        return first_chars(&status.message);
     }
-    .unwrap_or_default();
-    (u64::try_from(rejected).unwrap_or(0), first_chars(&message))
+    if kind.starts_with(b"text/plain") {
+        first_chars(&String::from_utf8_lossy(&answer.body))
+    } else {
+        String::new()
+    }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
-}
-
-fn first_chars(text: &str) -> String {
-    text.trim().chars().filter(|letter| !letter.is_control()).take(MAX_REASON_CHARS).collect()
-}
-
-/// A header as users give it: `name: value` or `name=value`.
-pub fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let mut value = HeaderValue::from_str(value.trim()).ok()?;
-    value.set_sensitive(true);
-    Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, value))
+/// Seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap, clock: Clock) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let until = || {
+        let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(date.saturating_sub(Duration::from_nanos(clock.now_ns())))
+    };
+    let wait = text.parse().ok().map(Duration::from_secs).or_else(until)?;
+    Some(wait.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
 
-    fn of(status: u16, retry: Option<&str>) -> Attempt {
-        let mut headers = HeaderMap::new();
-        if let Some(retry) = retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from_str(retry).unwrap());
-        }
-        outcome(Signal::Traces, StatusCode::from_u16(status).unwrap(), &headers, b"")
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW: Clock = Clock::Fixed(784_111_777_000_000_000);
+
+    fn of(status: u16, headers: &[(http::HeaderName, &str)], body: &[u8]) -> Attempt {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = Answer { status, headers, body: Bytes::copy_from_slice(body), ..Answer::default() };
+        outcome(Signal::Traces, &answer, NOW)
     }
 
     #[test]
     fn only_the_four_statuses_of_otlp_are_tried_again() {
         for status in [429, 502, 503, 504] {
-            assert!(matches!(of(status, None), Attempt::TryLater { wait: None, .. }), "{status}");
+            assert!(matches!(of(status, &[], b""), Attempt::TryLater { wait: None, .. }), "{status}");
         }
-        for status in [400, 401, 403, 404, 408, 413, 500, 501, 505] {
-            assert!(matches!(of(status, None), Attempt::Refused { .. }), "{status}");
+        for status in [301, 400, 401, 403, 404, 408, 500, 501, 505] {
+            assert!(matches!(of(status, &[], b""), Attempt::Refused { .. }), "{status}");
         }
-        let wait = Some(Duration::from_secs(7));
-        assert!(matches!(of(503, Some("7")), Attempt::TryLater { wait: asked, .. } if asked == wait));
+    }
+
+    #[test]
+    fn a_server_may_ask_to_wait_by_seconds_or_until_a_date() {
+        for (value, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("86400", Some(3600)),
+            ("soon", None),
+        ] {
+            let expected = seconds.map(Duration::from_secs);
+            let attempt = of(503, &[(RETRY_AFTER, value)], b"");
+            assert!(
+                matches!(attempt, Attempt::TryLater { wait, .. } if wait == expected),
+                "{value}: {attempt:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_beyond_the_servers_limit_is_told_by_status_or_words() {
+        let status = tonic_types::pb::Status {
+            code: 3,
+            message: "http: request body too large".to_owned(),
+            ..tonic_types::pb::Status::default()
+        };
+        let collector = of(400, &[(CONTENT_TYPE, PROTOBUF)], &status.encode_to_vec());
+        for attempt in [of(413, &[], b""), collector] {
+            assert!(matches!(attempt, Attempt::TooLarge { .. }), "{attempt:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_words_are_kept_and_its_pages_are_not() {
+        let reason = |attempt| match attempt {
+            Attempt::Refused { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            reason(of(401, &[(CONTENT_TYPE, "text/plain; charset=utf-8")], b"no\ttoken")),
+            "HTTP 401 Unauthorized: notoken"
+        );
+        assert_eq!(reason(of(404, &[(CONTENT_TYPE, "text/html")], b"<html>")), "HTTP 404 Not Found");
     }
 
     #[test]
     fn a_partial_success_is_counted() {
-        let response = ExportTraceServiceResponse {
-            partial_success: Some(
-                opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess {
-                    rejected_spans: 3,
-                    error_message: "too old".to_owned(),
-                },
-            ),
+        use opentelemetry_proto::tonic::collector::trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceResponse,
         };
-        let attempt = outcome(Signal::Traces, StatusCode::OK, &HeaderMap::new(), &response.encode_to_vec());
+        let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() };
+        let response = ExportTraceServiceResponse { partial_success: Some(partial) };
+        let attempt = of(200, &[], &response.encode_to_vec());
         assert_eq!(attempt, Attempt::Delivered { rejected: 3, message: "too old".to_owned() });
-    }
-
-    #[test]
-    fn a_target_is_shown_without_its_secrets() {
-        let url: Uri = "https://user:secret@collector.example:4318/v1/traces?token=secret".parse().unwrap();
-        assert_eq!(shown(&url), "https://collector.example:4318/v1/traces");
     }
 }

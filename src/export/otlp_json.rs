@@ -39,13 +39,23 @@ impl std::fmt::Debug for OtlpJson {
 impl OtlpJson {
     /// Creates the file, or replaces it; `-` is standard output.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error { path: path.to_owned(), source };
-        let out: Box<dyn Write + Send> = if path.as_os_str() == "-" {
-            Box::new(BufWriter::new(io::stdout()))
-        } else {
-            Box::new(BufWriter::new(File::create(path).map_err(failed)?))
-        };
-        Ok(Self { path: path.to_owned(), out })
+        if path.as_os_str() == "-" {
+            return Ok(Self { path: path.to_owned(), out: Box::new(BufWriter::new(io::stdout())) });
+        }
+        Self::open(path, File::options().write(true).create(true).truncate(true))
+    }
+
+    /// Opens the file to add lines behind those it has.
+    pub fn append(path: &Path) -> Result<Self, Error> {
+        Self::open(path, File::options().append(true).create(true))
+    }
+
+    fn open(path: &Path, options: &std::fs::OpenOptions) -> Result<Self, Error> {
+        let path = path.to_owned();
+        match options.open(&path) {
+            Ok(file) => Ok(Self { path, out: Box::new(BufWriter::new(file)) }),
+            Err(source) => Err(Error { path, source }),
+        }
     }
 
     /// Writes one request, as one line where that is short enough, else as several.
@@ -77,7 +87,7 @@ impl OtlpJson {
     }
 
     /// Makes sure everything is written.
-    pub fn finish(mut self) -> Result<(), Error> {
+    pub fn flush(&mut self) -> Result<(), Error> {
         self.out.flush().map_err(|source| Error { path: self.path.clone(), source })
     }
 }

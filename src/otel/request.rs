@@ -16,6 +16,7 @@ use prost::Message;
 
 use super::attributes::text;
 use super::names;
+use super::spans::strip_content;
 
 /// Requests stay below this: Collectors and tonic servers take 4 MiB, and the rest is room for their framing.
 pub const MAX_REQUEST_BYTES: usize = 3_670_016;
@@ -84,6 +85,29 @@ fn bounded<M: Halves>(message: M) -> Vec<Chunk> {
         }
     }
     vec![message.chunk()]
+}
+
+/// Two chunks that say together what this one says. `None`: it holds one span, or one series.
+pub fn halve(signal: Signal, chunk: &Chunk) -> Option<(Chunk, Chunk)> {
+    fn of<M: Halves>(bytes: &[u8]) -> Option<(Chunk, Chunk)> {
+        let (first, second) = M::decode(bytes).ok()?.halves().ok()?;
+        Some((first.chunk(), second.chunk()))
+    }
+    match signal {
+        Signal::Traces => of::<ExportTraceServiceRequest>(&chunk.bytes),
+        Signal::Metrics => of::<ExportMetricsServiceRequest>(&chunk.bytes),
+    }
+}
+
+/// Spans without what may be large of them. `None`: there was nothing to take.
+pub fn without_content(spans: &Chunk) -> Option<Chunk> {
+    let mut message = ExportTraceServiceRequest::decode(spans.bytes.as_slice()).ok()?;
+    let scopes = message.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
+    for span in scopes.flat_map(|scope| &mut scope.spans) {
+        strip_content(span);
+    }
+    let bare = message.chunk();
+    (bare.bytes.len() < spans.bytes.len()).then_some(bare)
 }
 
 /// A request that can be cut in two.

@@ -412,6 +412,11 @@ fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
     }
 }
 
+/// Takes from a span what is long and not needed to count or to time it: the events of its messages.
+pub(super) fn strip_content(span: &mut Span) {
+    span.events.retain(|event| event.name != names::EVENT_MESSAGE);
+}
+
 /// A word for a number of tokens, for backends that search by equal strings only.
 fn bucket(tokens: u64) -> &'static str {
     match tokens {

@@ -166,7 +166,7 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("rusqlite", &["source/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/", "main.rs"]),
@@ -174,10 +174,16 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("tracing_subscriber", &["cli/"]),
     ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
-    ("hyper", &["export/otlp_http.rs"]),
-    ("hyper_util", &["export/otlp_http.rs"]),
-    ("hyper_rustls", &["export/otlp_http.rs"]),
-    ("rustls", &["export/otlp_http.rs"]),
+    ("hyper", &["export/client.rs"]),
+    ("hyper_util", &["export/client.rs"]),
+    ("hyper_rustls", &["export/client.rs"]),
+    ("rustls", &["export/client.rs"]),
+    ("rustls_native_certs", &["export/client.rs"]),
+    ("tonic::Status", &["export/otlp_grpc.rs"]),
+    ("tonic_types", &["export/otlp_grpc.rs", "export/otlp_http.rs"]),
+    ("flate2", &["export/compression.rs"]),
+    ("zstd", &["export/compression.rs"]),
+    ("base64", &["config/"]),
     ("SystemTime", &["clock.rs"]),
 ];
 
@@ -267,7 +273,7 @@ fn each_rule_can_be_broken() {
         ("delivery.rs", "use hyper::Request;", "names hyper"),
         ("delivery.rs", "use anyhow::Context as _;", "names anyhow"),
         ("export/print.rs", "use hyper_util::rt;", "names hyper_util"),
-        ("config.rs", "use rustls::ClientConfig;", "names rustls"),
+        ("config/mod.rs", "use rustls::ClientConfig;", "names rustls"),
         ("source/file.rs", "use tracing_subscriber::fmt;", "names tracing_subscriber"),
         ("cli/summary.rs", "use opentelemetry_proto::tonic;", "names opentelemetry_proto"),
         ("intake.rs", "#[cfg(feature = \"sqlite\")]\nfn a() {}", "depends on a feature"),

@@ -122,7 +122,7 @@ fn what_cannot_be_understood_is_named_without_its_secrets() {
     let cases: [(&str, String, &str); 5] = [
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("a=1,{secret}"), "OTEL_EXPORTER_OTLP_HEADERS"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon".to_owned(), "OTEL_EXPORTER_OTLP_TIMEOUT"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned(), "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json".to_owned(), "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318".to_owned(), "OTEL_EXPORTER_OTLP_ENDPOINT"),
         (
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",

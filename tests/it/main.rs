@@ -23,3 +23,4 @@ mod support;
 mod times;
 mod totals;
 mod trees;
+mod wire;

@@ -191,7 +191,7 @@ fn a_server_that_does_not_answer_in_time_is_asked_again() {
 
 #[test]
 fn a_server_that_refuses_everything_is_named_and_nothing_is_tried_twice() {
-    for status in [400, 401, 404, 413, 500] {
+    for status in [400, 401, 404, 500] {
         let receiver = Receiver::answering(move |_, _| {
             Answer::status(status).header("content-type", "text/plain").body(b"go away".to_vec())
         });
@@ -279,7 +279,9 @@ fn the_summary_is_the_same_whether_it_is_sent_or_written() {
     let mut sent = run(&mut send_to(&receiver.url(), &tools())).expect_code(0).summary();
     let mut written = summary_of(&tools());
     for summary in [&mut sent, &mut written] {
-        summary.as_object_mut().unwrap().remove("destinations");
+        let summary = summary.as_object_mut().unwrap();
+        summary.remove("destinations");
+        summary.remove("attempts");
     }
     assert_eq!(sent, written);
 }

@@ -4,21 +4,15 @@
 //! `configuration/sdk-environment-variables.md`): an empty one is unset, a signal's own wins over the general
 //! one, and the general endpoint gets `v1/traces` or `v1/metrics` appended.
 
+mod endpoint;
+
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use http::Uri;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use crate::export::otlp_http::{Endpoint, header};
+use crate::export::{Endpoint, Signal};
 use crate::otel::Resource;
 
-/// Where a Collector listens by default.
-const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
-/// How long one attempt may take by default.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// `service.name` where the application gives none.
 const DEFAULT_SERVICE_NAME: &str = "agno";
 
@@ -31,6 +25,16 @@ pub struct Flags {
     pub headers: Vec<String>,
     /// Timeout of one attempt.
     pub timeout: Option<Duration>,
+    /// `http/protobuf` or `grpc`.
+    pub protocol: Option<String>,
+    /// `none`, `gzip` or `zstd`.
+    pub compression: Option<String>,
+    /// File of the certificates to trust.
+    pub certificate: Option<String>,
+    /// File of our own certificate.
+    pub client_certificate: Option<String>,
+    /// File of its key.
+    pub client_key: Option<String>,
     /// `service.name`.
     pub service_name: Option<String>,
 }
@@ -59,12 +63,14 @@ pub struct Destination {
 #[non_exhaustive]
 pub enum Error {
     /// Not a URL we can send to.
-    #[error("{name}: \"{value}\" is not an HTTP URL; expected something like {DEFAULT_ENDPOINT}")]
+    #[error("{name}: \"{value}\" is not an HTTP URL; expected something like {expected}")]
     Endpoint {
         /// The flag or variable.
         name: String,
-        /// What it says.
+        /// What it says, without a user.
         value: String,
+        /// What it might say.
+        expected: &'static str,
     },
     /// Not a header.
     #[error("{name}: entry {place} is no header; expected name=value")]
@@ -82,13 +88,29 @@ pub enum Error {
         /// What it says.
         value: String,
     },
-    /// A protocol this version does not speak.
-    #[error("{name}: \"{value}\" is not supported by this version; use http/protobuf (usually port 4318)")]
+    /// A protocol we do not speak.
+    #[error("{name}: \"{value}\" is not supported; use http/protobuf (usually port 4318) or grpc (4317)")]
     Protocol {
-        /// The variable.
+        /// The flag or variable.
         name: String,
         /// What it says.
         value: String,
+    },
+    /// A compression we do not have.
+    #[error("{name}: \"{value}\" is not supported; use none, gzip or zstd")]
+    Compression {
+        /// The flag or variable.
+        name: String,
+        /// What it says.
+        value: String,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("{name} is given without {missing}; both are needed")]
+    HalfIdentity {
+        /// The flag or variable.
+        name: String,
+        /// What is not there.
+        missing: &'static str,
     },
 }
 
@@ -98,8 +120,8 @@ pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 impl Config<'_> {
     /// Where to send, checked.
     pub fn destination(&self) -> Result<Destination, Error> {
-        let traces = self.endpoint("TRACES", "v1/traces")?;
-        Ok(Destination { traces, metrics: self.endpoint("METRICS", "v1/metrics")? })
+        let traces = self.endpoint(Signal::Traces)?;
+        Ok(Destination { traces, metrics: self.endpoint(Signal::Metrics)? })
     }
 
     /// True when an endpoint was named by flag or environment.
@@ -112,88 +134,6 @@ impl Config<'_> {
     /// A variable; an empty one is unset.
     fn get(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    /// A setting of one signal: its own variable, else the general one, with the variable's name.
-    fn setting(&self, signal: &str, name: &str) -> Option<(String, String)> {
-        [format!("OTEL_EXPORTER_OTLP_{signal}_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
-            .into_iter()
-            .find_map(|variable| self.get(&variable).map(|value| (variable, value)))
-    }
-
-    fn endpoint(&self, signal: &str, path: &str) -> Result<Endpoint, Error> {
-        let spoken = |(_, value): &(String, String)| value.trim() == "http/protobuf";
-        if let Some((name, value)) = self.setting(signal, "PROTOCOL").filter(|setting| !spoken(setting)) {
-            return Err(Error::Protocol { name, value });
-        }
-        let (url, credentials) = self.url(signal, path)?;
-        let mut headers = self.headers(signal)?;
-        if let Some((name, value)) = credentials.filter(|(name, _)| !headers.contains_key(name)) {
-            headers.insert(name, value);
-        }
-        Ok(Endpoint { url, headers, timeout: self.timeout(signal)? })
-    }
-
-    /// The URL, and the header that its user and password mean.
-    fn url(&self, signal: &str, path: &str) -> Result<(Uri, Option<(HeaderName, HeaderValue)>), Error> {
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        let (name, value, base) = if let Some(flag) = &self.flags.endpoint {
-            ("--endpoint".to_owned(), flag.clone(), true)
-        } else if let Some(value) = self.get(&own) {
-            (own, value, false)
-        } else {
-            let general = "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned();
-            let value = self.get(&general).unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-            (general, value, true)
-        };
-        let value = value.trim();
-        let (address, query) =
-            value.split_once('?').map_or((value, None), |(address, query)| (address, Some(query)));
-        let (address, user) = split_user(address);
-        let mut whole =
-            if base { format!("{}/{path}", address.trim_end_matches('/')) } else { address.clone() };
-        whole.extend(query.into_iter().flat_map(|query| ["?", query]));
-        let url: Option<Uri> = whole.parse().ok();
-        let is_http =
-            |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
-        let url = url.filter(is_http).ok_or(Error::Endpoint { name, value: address })?;
-        Ok((url, user.and_then(basic)))
-    }
-
-    /// Headers in the form of W3C baggage: `name=value,name=value`, percent-encoded. Flags come on top.
-    fn headers(&self, signal: &str) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::new();
-        if let Some((name, value)) = self.setting(signal, "HEADERS") {
-            for (place, entry) in
-                value.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty())
-            {
-                let decoded = entry.split_once('=').and_then(|(key, value)| {
-                    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-                    header(key, &value)
-                });
-                let (key, value) =
-                    decoded.ok_or_else(|| Error::Header { name: name.clone(), place: place + 1 })?;
-                headers.insert(key, value);
-            }
-        }
-        for (place, entry) in self.flags.headers.iter().enumerate() {
-            let split = entry.split_once('=').and_then(|(key, value)| header(key, value));
-            let (key, value) =
-                split.ok_or_else(|| Error::Header { name: "--header".to_owned(), place: place + 1 })?;
-            headers.insert(key, value);
-        }
-        Ok(headers)
-    }
-
-    fn timeout(&self, signal: &str) -> Result<Duration, Error> {
-        if let Some(timeout) = self.flags.timeout {
-            return Ok(timeout);
-        }
-        let Some((name, value)) = self.setting(signal, "TIMEOUT") else {
-            return Ok(DEFAULT_TIMEOUT);
-        };
-        let milliseconds: Option<u64> = value.trim().parse().ok();
-        milliseconds.map(Duration::from_millis).ok_or(Error::Timeout { name, value })
     }
 
     /// Whose telemetry it is. `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`; `instance_id` tells this
@@ -221,22 +161,6 @@ impl Config<'_> {
     }
 }
 
-/// An address without the user and password it may hold, and those: `http://user:password@host/path`. What is
-/// sent, logged and shown is the address alone.
-fn split_user(address: &str) -> (String, Option<&str>) {
-    let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
-    let authority = rest.split('/').next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    let rest = user.and_then(|user| rest.get(user.len() + 1..)).unwrap_or(rest);
-    (if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }, user)
-}
-
-/// HTTP's basic authentication (RFC 7617).
-fn basic(user: &str) -> Option<(HeaderName, HeaderValue)> {
-    let user: Vec<u8> = percent_decode_str(user).collect();
-    header("authorization", &format!("Basic {}", BASE64_STANDARD.encode(user)))
-}
-
 fn set(attributes: &mut Vec<(String, String)>, name: &str, value: String) {
     attributes.retain(|(key, _)| key != name);
     if !name.is_empty() {
@@ -247,6 +171,7 @@ fn set(attributes: &mut Vec<(String, String)>, name: &str, value: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::{Compression, Protocol};
 
     fn with<T>(flags: &Flags, variables: &[(&str, &str)], ask: impl Fn(Config<'_>) -> T) -> T {
         let get =
@@ -324,8 +249,41 @@ mod tests {
                 .to_string()
                 .starts_with("OTEL_EXPORTER_OTLP_ENDPOINT")
         );
-        let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
-        assert!(config(&Flags::default(), &grpc).unwrap_err().to_string().contains("http/protobuf"));
+        let json = [("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
+        assert!(config(&Flags::default(), &json).unwrap_err().to_string().contains("http/protobuf"));
+        let key = [("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "key.pem")];
+        let error = config(&Flags::default(), &key).unwrap_err().to_string();
+        assert!(error.contains("METRICS_CLIENT_KEY") && error.contains("certificate"), "{error}");
+    }
+
+    #[test]
+    fn grpc_has_a_port_of_its_own_and_no_path() {
+        let of = |variables: &[(&str, &str)]| config(&Flags::default(), variables).unwrap();
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert_eq!(of(&[grpc]).traces.url, "http://localhost:4317");
+        let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+        assert_eq!(of(&[grpc, bare]).metrics.url, "https://collector:4317");
+        let insecure = ("OTEL_EXPORTER_OTLP_INSECURE", "true");
+        assert_eq!(of(&[grpc, bare, insecure]).metrics.url, "http://collector:4317");
+        let mixed = of(&[("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc")]);
+        assert_eq!((mixed.traces.protocol, mixed.metrics.protocol), (Protocol::HttpProtobuf, Protocol::Grpc));
+    }
+
+    #[test]
+    fn bodies_are_compressed_unless_they_stay_on_this_machine() {
+        let of = |url: &str, variables: &[(&str, &str)]| {
+            let flags = Flags { endpoint: Some(url.to_owned()), ..Flags::default() };
+            config(&flags, variables).unwrap().traces.compression
+        };
+        for near in ["http://localhost:4318", "http://127.0.0.1:4318", "http://[::1]:4318"] {
+            assert_eq!(of(near, &[]), Compression::None, "{near}");
+        }
+        assert_eq!(of("https://collector", &[]), Compression::Gzip);
+        assert_eq!(of("https://collector", &[("OTEL_EXPORTER_OTLP_COMPRESSION", "none")]), Compression::None);
+        assert_eq!(
+            of("http://localhost", &[("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd")]),
+            Compression::Zstd
+        );
     }
 
     #[test]
