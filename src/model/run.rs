@@ -65,6 +65,11 @@ impl RunStatus {
         }
     }
 
+    /// True when the run is over.
+    pub fn is_final(&self) -> bool {
+        self.finality() >= Self::Completed.finality()
+    }
+
     /// How final this status is; of two copies of a run the more final one is the newer.
     pub fn finality(&self) -> u8 {
         match self {

@@ -142,8 +142,8 @@ fn long_run(turns: usize, id: &str) -> String {
 
 #[test]
 fn one_trace_too_large_for_a_request_is_spread_over_several() {
-    let turns = 50;
-    let record = long_run(turns, &"x".repeat(50_000));
+    let turns = 1_500;
+    let record = long_run(turns, &"x".repeat(900));
     let receiver = Receiver::start();
     let mut command = agno_otel(["send", "--json", "--endpoint", &receiver.url(), "-"]);
     run_with_input(&mut command, record.as_bytes()).expect_code(0);

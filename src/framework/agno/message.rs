@@ -1,6 +1,6 @@
 //! Messages, tool calls and reasoning of one run into the model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::value::RawValue;
@@ -11,8 +11,8 @@ use super::tokens::{Rule, stated};
 use crate::framework::{Oddities, Oddity};
 use crate::model::{Message, ModelCall, ToolCall};
 
-/// Seconds since the epoch outside of which a time is not believed: 2001 to 2100.
-const BELIEVABLE_UNIX_S: std::ops::Range<f64> = 1e9..4.1e9;
+/// Seconds since the epoch outside of which a time is not believed: 2001 to 2099.
+const BELIEVABLE_S: std::ops::Range<i64> = 1_000_000_000..4_100_000_000;
 /// Durations beyond this are not believed: a year.
 const LONGEST_S: f64 = 3.2e7;
 
@@ -75,6 +75,7 @@ impl Reader<'_, '_> {
     }
 
     fn messages(&mut self, own: &[(usize, &MessageRecord<'_>)]) {
+        let mut keys = BTreeMap::new();
         let last_user = own.iter().rposition(|(_, message)| message.role.as_str() == Some("user"));
         for (order, (place, message)) in own.iter().enumerate() {
             let role = message.role.as_str().unwrap_or("unknown");
@@ -85,14 +86,16 @@ impl Reader<'_, '_> {
             match role {
                 "assistant" | "model" if !is_example => {
                     let mut call = self.call(message, format!("message/{place}"));
+                    call.key = unique(call.key, &mut keys);
                     call.position = Some(*place);
                     self.conversation.calls.push(call);
                 }
                 "tool" if message.tool_call_id.as_str().is_some() => {}
                 _ => self.conversation.messages.push(Message {
                     id: message.id.owned(),
-                    role: role.to_owned(),
-                    created_at_s: message.created_at.integer(),
+                    // Anything but a word could be content.
+                    role: if super::is_word(role) { role } else { "unknown" }.to_owned(),
+                    created_at_s: second(message.created_at, self.oddities),
                 }),
             }
         }
@@ -128,24 +131,26 @@ impl Reader<'_, '_> {
             duration_ns,
             time_to_first_token_ns: first_ns,
             streamed: duration_ns.is_none() && first_ns.is_some(),
-            created_at_s: message.created_at.integer(),
+            created_at_s: second(message.created_at, self.oddities),
             position: None,
             step: None,
         }
     }
 
     fn tools(&mut self, own: &[(usize, &MessageRecord<'_>)], foreign: &BTreeSet<&str>) {
-        let mut asked = BTreeMap::<&str, Vec<usize>>::new();
+        let calls = self.conversation.calls.iter().enumerate();
+        let calls: BTreeMap<usize, usize> =
+            calls.filter_map(|(at, call)| call.position.map(|place| (place, at))).collect();
+        let mut asked = BTreeMap::<&str, VecDeque<usize>>::new();
         for (place, message) in own {
-            let place = self.conversation.calls.iter().position(|call| call.position == Some(*place));
             for id in requested_ids(message) {
-                asked.entry(id).or_default().extend(place);
+                asked.entry(id).or_default().extend(calls.get(place));
             }
         }
-        let mut results = BTreeMap::<&str, Vec<&MessageRecord<'_>>>::new();
+        let mut results = BTreeMap::<&str, VecDeque<&MessageRecord<'_>>>::new();
         for (_, message) in own.iter().filter(|(_, message)| message.role.as_str() == Some("tool")) {
             if let Some(id) = message.tool_call_id.as_str() {
-                results.entry(id).or_default().push(message);
+                results.entry(id).or_default().push_back(message);
             }
         }
         let mut names = BTreeMap::<String, usize>::new();
@@ -164,7 +169,7 @@ impl Reader<'_, '_> {
         }
         for message in results.into_values().flatten() {
             let id = message.tool_call_id.as_str();
-            let mut call = tool_of_message(message);
+            let mut call = tool_of_message(message, self.oddities);
             call.asked_by = id.and_then(|id| take_first(&mut asked, id));
             call.key = unique(call.key, &mut names);
             self.conversation.tools.push(call);
@@ -176,7 +181,8 @@ impl Reader<'_, '_> {
         let metrics = tool.metrics.0.as_ref();
         let time = |number: Number, oddities: &mut Oddities| {
             let seconds = number.float()?;
-            if !BELIEVABLE_UNIX_S.contains(&seconds) {
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then not believed")]
+            if !is_second(seconds as i64) {
                 oddities.add(Oddity::UnbelievableTime);
                 return None;
             }
@@ -203,7 +209,7 @@ impl Reader<'_, '_> {
             start_ns,
             end_ns,
             duration_ns,
-            created_at_s: result.and_then(|message| message.created_at.integer()),
+            created_at_s: result.and_then(|message| second(message.created_at, self.oddities)),
             asked_by: None,
             delegates,
             child_run_id: tool.child_run_id.owned(),
@@ -214,7 +220,7 @@ impl Reader<'_, '_> {
 }
 
 /// A tool call known only by the message with its result: runs that failed or were stopped keep no `tools`.
-fn tool_of_message(message: &MessageRecord<'_>) -> ToolCall {
+fn tool_of_message(message: &MessageRecord<'_>, oddities: &mut Oddities) -> ToolCall {
     let name = message.tool_name.as_str().unwrap_or("unknown");
     ToolCall {
         key: message.tool_call_id.owned().unwrap_or_default(),
@@ -227,7 +233,7 @@ fn tool_of_message(message: &MessageRecord<'_>) -> ToolCall {
         start_ns: None,
         end_ns: None,
         duration_ns: None,
-        created_at_s: message.created_at.integer(),
+        created_at_s: second(message.created_at, oddities),
         asked_by: None,
         delegates: delegates(name),
         child_run_id: None,
@@ -270,9 +276,8 @@ fn requested_ids<'m>(message: &'m MessageRecord<'_>) -> impl Iterator<Item = &'m
     })
 }
 
-fn take_first<T: Copy>(lists: &mut BTreeMap<&str, Vec<T>>, id: &str) -> Option<T> {
-    let list = lists.get_mut(id)?;
-    (!list.is_empty()).then(|| list.remove(0))
+fn take_first<T>(lists: &mut BTreeMap<&str, VecDeque<T>>, id: &str) -> Option<T> {
+    lists.get_mut(id)?.pop_front()
 }
 
 /// A key no other call of the run has: providers that number their tool calls begin again at each message.
@@ -280,6 +285,21 @@ fn unique(key: String, seen: &mut BTreeMap<String, usize>) -> String {
     let count = seen.entry(key.clone()).or_default();
     *count += 1;
     if *count == 1 { key } else { format!("{key}#{count}") }
+}
+
+/// A Unix second, if it can be one.
+pub(super) fn second(number: Number, oddities: &mut Oddities) -> Option<i64> {
+    let said = number.integer();
+    let second = said.filter(|second| is_second(*second));
+    if second.is_none() && number != Number::Absent {
+        oddities.add(Oddity::UnbelievableTime);
+    }
+    second
+}
+
+/// True for Unix seconds that a record can have been made at.
+pub(super) fn is_second(second: i64) -> bool {
+    BELIEVABLE_S.contains(&second)
 }
 
 /// Seconds to nanoseconds, if they can be a duration.

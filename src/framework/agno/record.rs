@@ -4,10 +4,9 @@
 //! means 0 or unknown. Content is passed over as raw text.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{Flag, List, Map, Number, Object, Text};
+use super::lenient::{Bounded, Flag, List, Map, Number, Object, Text};
 
 /// A run of an agent, team or workflow; also the row of a session or a run that holds them (`JsonDb`).
 #[derive(Debug, Default, Deserialize)]
@@ -41,10 +40,11 @@ pub(super) struct RunRecord<'a> {
     pub(super) forked_from_run_id: Text<'a>,
     pub(super) forked_from_session_id: Text<'a>,
     pub(super) forked_from_message_index: Number,
-    pub(super) member_responses: List<Self>,
-    pub(super) step_executor_runs: List<Self>,
-    pub(super) workflow_agent_run: Object<Box<Self>>,
-    pub(super) step_results: StepNodes<'a>,
+    pub(super) member_responses: Bounded<List<Self>>,
+    pub(super) step_executor_runs: Bounded<List<Self>>,
+    pub(super) workflow_agent_run: Bounded<Object<Box<Self>>>,
+    /// Steps, and lists of steps where they ran together; read by `steps`, which bounds its depth.
+    pub(super) step_results: Option<&'a RawValue>,
     // What tells a row, an event or a 1.x record from a run.
     pub(super) runs: Option<&'a RawValue>,
     pub(super) run_data: Option<&'a RawValue>,
@@ -143,7 +143,7 @@ pub(super) struct MetricsRecord<'a> {
     pub(super) time_to_first_token: Number,
     #[serde(borrow)]
     pub(super) provider_metrics: Option<&'a RawValue>,
-    pub(super) details: Map<List<Self>>,
+    pub(super) details: Bounded<Map<List<Self>>>,
     // ModelMetrics only.
     pub(super) id: Text<'a>,
     pub(super) provider: Text<'a>,
@@ -171,48 +171,5 @@ pub(super) struct StepRecord<'a> {
     pub(super) metrics: Object<MetricsRecord<'a>>,
     pub(super) success: Flag,
     pub(super) is_paused: Flag,
-    pub(super) steps: StepNodes<'a>,
-}
-
-/// `step_results`: steps, and lists of steps where they ran together.
-#[derive(Debug, Default)]
-pub(super) struct StepNodes<'a>(pub(super) Vec<StepNode<'a>>);
-
-#[derive(Debug)]
-pub(super) enum StepNode<'a> {
-    One(Box<StepRecord<'a>>),
-    Several(StepNodes<'a>),
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for StepNodes<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = StepNodes<'de>;
-            fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                text.write_str("a list of steps")
-            }
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-                Ok(StepNodes::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut nodes = Vec::new();
-                while let Some(raw) = list.next_element::<&'de RawValue>()? {
-                    // A step that does not parse is left out; the run it executed is still a run.
-                    if raw.get().starts_with('[') {
-                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::Several));
-                    } else {
-                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::One));
-                    }
-                }
-                Ok(StepNodes(nodes))
-            }
-        }
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let mut inner = serde_json::Deserializer::from_str(raw.get());
-        if !raw.get().starts_with('[') {
-            return Ok(Self::default());
-        }
-        inner.deserialize_any(Visit).map_err(serde::de::Error::custom)
-    }
+    pub(super) steps: Option<&'a RawValue>,
 }

@@ -1,17 +1,22 @@
 //! Workflow steps: Agno's nested lists into a flat list that points to parents.
 
+use serde_json::value::RawValue;
+
 use super::message::duration;
-use super::record::{StepNode, StepNodes, StepRecord};
+use super::record::StepRecord;
 use super::usage::Detail;
-use crate::framework::Oddities;
+use crate::framework::{Oddities, Oddity};
 use crate::model::step::Spender;
 use crate::model::{RunKind, Step};
 
+/// Steps within steps, lists within lists: a nested workflow in a loop in a condition is five.
+const MAX_DEPTH: usize = 64;
+
 /// Reads `step_results`. Returns the steps, and what steps state of their executors' spend; it counts only
 /// where the executor's run was not kept (`store_executor_outputs=False`).
-pub(super) fn read(nodes: &StepNodes<'_>, oddities: &mut Oddities) -> (Vec<Step>, Vec<Detail>) {
+pub(super) fn read(nodes: Option<&RawValue>, oddities: &mut Oddities) -> (Vec<Step>, Vec<Detail>) {
     let mut reader = Reader { steps: Vec::new(), details: Vec::new(), oddities };
-    reader.nodes(nodes, None, "");
+    reader.nodes(nodes, None, "", 0);
     (reader.steps, reader.details)
 }
 
@@ -22,22 +27,33 @@ struct Reader<'o> {
 }
 
 impl Reader<'_> {
-    fn nodes(&mut self, nodes: &StepNodes<'_>, parent: Option<usize>, prefix: &str) {
-        for (place, node) in nodes.0.iter().enumerate() {
+    /// A list of steps, in which a list stands for steps that ran together.
+    fn nodes(&mut self, nodes: Option<&RawValue>, parent: Option<usize>, prefix: &str, depth: usize) {
+        let Some(nodes) = nodes.filter(|nodes| nodes.get().starts_with('[')) else {
+            return;
+        };
+        if depth == MAX_DEPTH {
+            return self.oddities.add(Oddity::TooDeep);
+        }
+        // A step that does not parse is left out; the run it executed is still a run.
+        for (place, node) in items(nodes).into_iter().enumerate() {
             let path = if prefix.is_empty() { place.to_string() } else { format!("{prefix}/{place}") };
-            match node {
-                StepNode::One(step) => self.step(step, parent, &path),
-                StepNode::Several(nodes) => self.nodes(nodes, parent, &path),
+            if node.get().starts_with('[') {
+                self.nodes(Some(node), parent, &path, depth + 1);
+            } else if let Ok(step) = serde_json::from_str(node.get()) {
+                self.step(&step, parent, &path, depth);
+            } else {
+                self.oddities.add(Oddity::FieldType);
             }
         }
     }
 
-    fn step(&mut self, record: &StepRecord<'_>, parent: Option<usize>, path: &str) {
+    fn step(&mut self, record: &StepRecord<'_>, parent: Option<usize>, path: &str, depth: usize) {
         let kind = record.step_type.owned();
         let parallel = kind.as_deref() == Some("Parallel");
         let seconds = record.metrics.0.as_ref().and_then(|metrics| metrics.duration.float());
         let place = self.steps.len();
-        let is_leaf = record.steps.0.is_empty();
+        let is_leaf = record.steps.is_none_or(|steps| items(steps).is_empty());
         self.steps.push(Step {
             parent,
             name: record.step_name.as_str().unwrap_or("step").to_owned(),
@@ -56,7 +72,7 @@ impl Reader<'_> {
         if is_leaf {
             self.spend(record, place);
         }
-        self.nodes(&record.steps, Some(place), path);
+        self.nodes(record.steps, Some(place), path, depth + 1);
     }
 
     fn spend(&mut self, record: &StepRecord<'_>, step: usize) {
@@ -71,4 +87,8 @@ impl Reader<'_> {
             self.details.push(detail);
         }
     }
+}
+
+fn items(list: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(list.get()).unwrap_or_default()
 }
