@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::framework::agno::{self, DecodedRun};
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::ledger::Ledger;
 use crate::model::timeline::{self, Times};
 use crate::model::{Forest, RunKey, RunKind, Tokens};
@@ -21,6 +21,7 @@ use crate::source::Record;
 #[derive(Debug, Default)]
 pub struct Intake {
     runs: BTreeMap<RunKey, DecodedRun>,
+    keep: Keep,
     records: u64,
     decoded: u64,
     /// What was odd so far.
@@ -43,10 +44,15 @@ pub struct Gathered {
 }
 
 impl Intake {
+    /// Gathers records, and as much of them as is asked for; `Intake::default()` keeps no content.
+    pub fn keeping(keep: Keep) -> Self {
+        Self { keep, ..Self::default() }
+    }
+
     /// Takes one record.
     pub fn accept(&mut self, record: &Record) {
         self.records += 1;
-        let decoded = agno::decode(&record.json, &record.columns);
+        let decoded = agno::decode(&record.json, &record.columns, self.keep);
         self.oddities.merge(&decoded.oddities);
         for run in decoded.runs {
             self.decoded += 1;
@@ -107,7 +113,7 @@ fn better_of(a: DecodedRun, b: DecodedRun) -> DecodedRun {
     let (mut better, other) = match rank(&a).cmp(&rank(&b)) {
         std::cmp::Ordering::Greater => (a, b),
         // Copies that differ in nothing that ranks: any rule will do that does not depend on their order.
-        std::cmp::Ordering::Equal if format!("{a:?}") >= format!("{b:?}") => (a, b),
+        std::cmp::Ordering::Equal if tie(&a, &b).is_ge() => (a, b),
         std::cmp::Ordering::Equal | std::cmp::Ordering::Less => (b, a),
     };
     let run = &mut better.run;
@@ -118,6 +124,12 @@ fn better_of(a: DecodedRun, b: DecodedRun) -> DecodedRun {
     run.index = run.index.or(other.run.index);
     run.answer_hash = run.answer_hash.or(other.run.answer_hash);
     better
+}
+
+/// Content comes last and is silent in `Debug`, so that keeping it changes no choice but that between copies
+/// which differ in nothing else.
+fn tie(a: &DecodedRun, b: &DecodedRun) -> std::cmp::Ordering {
+    format!("{a:?}").cmp(&format!("{b:?}")).then_with(|| a.run.content.cmp(&b.run.content))
 }
 
 impl Gathered {

@@ -15,6 +15,11 @@ pub(super) fn read(nodes: &StepNodes<'_>, oddities: &mut Oddities) -> (Vec<Step>
     (reader.steps, reader.details)
 }
 
+/// The path of a step: its place in the list, behind the path of what contains it.
+pub(super) fn path(prefix: &str, place: usize) -> String {
+    if prefix.is_empty() { place.to_string() } else { format!("{prefix}/{place}") }
+}
+
 struct Reader<'o> {
     steps: Vec<Step>,
     details: Vec<Detail>,
@@ -24,7 +29,7 @@ struct Reader<'o> {
 impl Reader<'_> {
     fn nodes(&mut self, nodes: &StepNodes<'_>, parent: Option<usize>, prefix: &str) {
         for (place, node) in nodes.0.iter().enumerate() {
-            let path = if prefix.is_empty() { place.to_string() } else { format!("{prefix}/{place}") };
+            let path = path(prefix, place);
             match node {
                 StepNode::One(step) => self.step(step, parent, &path),
                 StepNode::Several(nodes) => self.nodes(nodes, parent, &path),
