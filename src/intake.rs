@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::framework::agno::{self, DecodedRun};
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::ledger::Ledger;
 use crate::model::timeline::{self, Times};
 use crate::model::{Forest, Run, RunKey, RunKind, Tokens};
@@ -23,6 +23,7 @@ use crate::source::Record;
 #[derive(Debug, Default)]
 pub struct Intake {
     runs: BTreeMap<RunKey, Copies>,
+    keep: Keep,
     records: u64,
     decoded: u64,
     /// What was odd so far.
@@ -45,10 +46,15 @@ pub struct Gathered {
 }
 
 impl Intake {
+    /// Gathers records, and as much of them as is asked for; `Intake::default()` keeps no content.
+    pub fn keeping(keep: Keep) -> Self {
+        Self { keep, ..Self::default() }
+    }
+
     /// Takes one record.
     pub fn accept(&mut self, record: &Record) {
         self.records += 1;
-        let decoded = agno::decode(&record.json, &record.columns);
+        let decoded = agno::decode(&record.json, &record.columns, self.keep);
         self.oddities.merge(&decoded.oddities);
         for run in decoded.runs {
             self.decoded += 1;
@@ -139,7 +145,7 @@ impl Copies {
         let is_better = match other.rank.cmp(&self.rank) {
             Ordering::Greater => true,
             // Copies that differ in nothing that ranks: any rule will do that does not depend on their order.
-            Ordering::Equal => format!("{:?}", other.best) > format!("{:?}", self.best),
+            Ordering::Equal => tie(&other.best, &self.best).is_gt(),
             Ordering::Less => false,
         };
         if is_better {
@@ -173,6 +179,12 @@ fn keep_greatest<T: Ord>(known: &mut T, other: T) {
     if other > *known {
         *known = other;
     }
+}
+
+/// Content comes last and is silent in `Debug`, so that keeping it changes no choice but that between copies
+/// which differ in nothing else.
+fn tie(a: &DecodedRun, b: &DecodedRun) -> Ordering {
+    format!("{a:?}").cmp(&format!("{b:?}")).then_with(|| a.run.content.cmp(&b.run.content))
 }
 
 impl Gathered {

@@ -35,10 +35,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let folder = Folder::create().context("cannot unpack the demo's database")?;
     let sources = Sources { paths: vec![folder.database()], sessions_table: None, runs_table: None };
     let clock = Clock::System;
-    let mut gathered = super::gather(&sources, clock).await?;
+    let settings = arguments.said.settings(config)?;
+    let mut gathered = super::gather(&sources, super::keep(settings), clock).await?;
     drop(folder);
     gathered.restamp(clock.now_ns());
-    let settings = arguments.said.settings();
     let traces = gathered.spans(settings);
     let largest = traces.iter().max_by_key(|trace| trace.spans.len());
     if let Some(trace) = largest.filter(|_| !arguments.json) {

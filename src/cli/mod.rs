@@ -21,9 +21,10 @@ use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
 use crate::export::print::Paint;
-use crate::framework::Oddities;
+use crate::framework::{Keep, Oddities};
 use crate::intake::{Gathered, Intake};
-use crate::otel::{Resource, Settings};
+use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
+use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, source};
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
@@ -99,8 +100,16 @@ struct Destination {
 }
 
 /// What is said.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 struct Said {
+    /// What of prompts, answers, tool arguments, results and error texts is sent: masked says their lengths and a
+    /// short hash of long ones [env: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; default: none]
+    #[arg(long, value_name = "HOW", value_enum)]
+    content: Option<ContentMode>,
+    /// Bytes of an attribute with content; what is beyond is cut, and said to be.
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_LIMIT_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(MIN_LIMIT_BYTES as u64..=MAX_LIMIT_BYTES as u64))]
+    content_limit: u64,
     /// Send user.id too. It is personal data.
     #[arg(long)]
     user_id: bool,
@@ -110,10 +119,31 @@ struct Said {
     older_names: bool,
 }
 
+/// What of content is sent.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ContentMode {
+    None,
+    Masked,
+    Full,
+}
+
 impl Said {
-    fn settings(self) -> Settings {
-        Settings { user_id: self.user_id, older_names: self.older_names }
+    fn settings(self, config: Config<'_>) -> Result<Settings, config::Error> {
+        let mode = match self.content {
+            Some(ContentMode::None) => Mode::None,
+            Some(ContentMode::Masked) => Mode::Masked,
+            Some(ContentMode::Full) => Mode::Full,
+            None => config.content()?,
+        };
+        let limit_bytes = usize::try_from(self.content_limit).unwrap_or(usize::MAX);
+        let content = Policy::new(mode, limit_bytes);
+        Ok(Settings { user_id: self.user_id, older_names: self.older_names, content })
     }
+}
+
+/// As much of records as these settings let out.
+fn keep(settings: Settings) -> Keep {
+    if settings.content.mode() == Mode::None { Keep::Figures } else { Keep::Content }
 }
 
 /// How a command ended: its exit code.
@@ -275,10 +305,10 @@ fn resource(config: Config<'_>) -> Resource {
 
 /// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
 /// of half the sources could not be completed later without counting it twice.
-async fn gather(sources: &Sources, clock: Clock) -> Result<Gathered, source::Error> {
+async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> Result<Gathered, source::Error> {
     let tables =
         source::Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
-    let mut intake = Intake::default();
+    let mut intake = Intake::keeping(keep);
     let progress = spinner();
     for path in &sources.paths {
         let (before, odd_before) = (intake.decoded(), intake.oddities.clone());

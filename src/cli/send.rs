@@ -69,6 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     for path in arguments.to.iter().chain(&arguments.dead_letters) {
         refuse_own_source(path, &arguments.sources.paths)?;
     }
+    let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     // What cannot work is said before anything is read.
     let delivery = if arguments.to.is_none() {
@@ -78,8 +79,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     } else {
         None
     };
-    let gathered = super::gather(&arguments.sources, clock).await?;
-    let outgoing = Outgoing::of(&gathered, &super::resource(config), arguments.said.settings(), clock);
+    let gathered = super::gather(&arguments.sources, super::keep(settings), clock).await?;
+    let outgoing = Outgoing::of(&gathered, &super::resource(config), settings, clock);
     let delivered = match (&arguments.to, delivery) {
         (Some(path), _) => outgoing.write(path)?,
         (None, Some(delivery)) => outgoing.send(delivery).await?,

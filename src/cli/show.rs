@@ -2,6 +2,7 @@
 
 use super::{Ended, Said, Sources};
 use crate::clock::Clock;
+use crate::config::{Config, Flags};
 use crate::export::print::waterfall;
 use crate::otel::{TraceSpans, lines};
 
@@ -20,8 +21,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let gathered = super::gather(&arguments.sources, Clock::System).await?;
-    let traces = gathered.spans(arguments.said.settings());
+    let flags = Flags::default();
+    let settings = arguments.said.settings(Config { flags: &flags, environment: &super::variable })?;
+    let gathered = super::gather(&arguments.sources, super::keep(settings), Clock::System).await?;
+    let traces = gathered.spans(settings);
     let wanted =
         |trace: &&TraceSpans| arguments.run.as_ref().is_none_or(|id| trace.run_id.starts_with(id.as_str()));
     let chosen: Vec<&TraceSpans> = traces.iter().filter(wanted).collect();

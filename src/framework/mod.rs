@@ -7,6 +7,16 @@ use std::collections::BTreeMap;
 
 pub mod agno;
 
+/// How much of a record is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Ids, names, figures and times. What was said is passed over without being parsed.
+    #[default]
+    Figures,
+    /// What was said too.
+    Content,
+}
+
 /// Something in a record we did not understand or believe. Counted and reported, never fatal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

@@ -31,6 +31,11 @@ names! {
     TOOL_NAME = "gen_ai.tool.name",
     TOOL_TYPE = "gen_ai.tool.type",
     TOOL_CALL_ID = "gen_ai.tool.call.id",
+    TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments",
+    TOOL_CALL_RESULT = "gen_ai.tool.call.result",
+    INPUT_MESSAGES = "gen_ai.input.messages",
+    OUTPUT_MESSAGES = "gen_ai.output.messages",
+    SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions",
     TOKEN_MODALITY = "gen_ai.token.modality",
     TOKEN_TYPE = "gen_ai.token.type",
     USAGE_INPUT = "gen_ai.usage.input_tokens",
@@ -55,6 +60,8 @@ names! {
     WORKFLOW_ID = "agno.workflow.id",
     MESSAGE_ID = "agno.message.id",
     MESSAGE_ROLE = "agno.message.role",
+    MESSAGE_CONTENT = "agno.message.content",
+    CONTENT_LEFT_OUT = "agno.content.left_out",
     MODEL_ROLE = "agno.model.role",
     MODEL_CALL_SUMMED = "agno.model_call.summed",
     TOOL_ASKED_HUMAN = "agno.tool.asked_human",
@@ -86,6 +93,16 @@ names! {
     COMPACTION_TOKENS_BEFORE = "agno.compaction.tokens_before",
     COMPACTION_TOKENS_AFTER = "agno.compaction.tokens_after",
 }
+
+/// Attributes that hold what a person or a model wrote.
+pub const CONTENT: &[&str] = &[
+    INPUT_MESSAGES,
+    OUTPUT_MESSAGES,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_CALL_ARGUMENTS,
+    TOOL_CALL_RESULT,
+    MESSAGE_CONTENT,
+];
 
 /// Prefix of Agno's own figures, under the names of Agno's documentation: `agno.metrics.input_tokens`, ….
 pub const STATED_PREFIX: &str = "agno.metrics.";

@@ -15,8 +15,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::attributes::text;
+use super::content::strip_content;
 use super::names;
-use super::spans::strip_content;
+use super::spans::strip_messages;
 
 /// Requests stay below this: Collectors and tonic servers take 4 MiB, and the rest is room for their framing.
 pub const MAX_REQUEST_BYTES: usize = 3_670_016;
@@ -105,6 +106,7 @@ pub fn without_content(spans: &Chunk) -> Option<Chunk> {
     let scopes = message.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
     for span in scopes.flat_map(|scope| &mut scope.spans) {
         strip_content(span);
+        strip_messages(span);
     }
     let bare = message.chunk();
     (bare.bytes.len() < spans.bytes.len()).then_some(bare)

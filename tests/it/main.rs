@@ -12,6 +12,7 @@
 
 mod architecture;
 mod cli;
+mod content;
 mod docs;
 mod endpoints;
 mod hostile;

@@ -5,10 +5,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::value::RawValue;
 
+use super::content;
 use super::lenient::Number;
 use super::record::{DelegationRecord, MessageRecord, RunRecord, ToolRecord};
 use super::tokens::{Rule, stated};
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
+use crate::model::content::ToolContent;
 use crate::model::{Message, ModelCall, ToolCall};
 
 /// Seconds since the epoch outside of which a time is not believed: 2001 to 2099.
@@ -22,6 +24,8 @@ pub(super) struct Conversation {
     pub(super) calls: Vec<ModelCall>,
     pub(super) tools: Vec<ToolCall>,
     pub(super) messages: Vec<Message>,
+    /// What went into the tools and came out, by their keys, where that was asked for.
+    pub(super) tool_contents: BTreeMap<String, ToolContent>,
     /// True when every executed tool was asked for by a message that is stored.
     pub(super) complete: bool,
 }
@@ -31,6 +35,7 @@ pub(super) fn read(
     record: &RunRecord<'_>,
     provider: Option<&str>,
     inherited: usize,
+    keep: Keep,
     oddities: &mut Oddities,
 ) -> Conversation {
     let is_foreign =
@@ -45,7 +50,7 @@ pub(super) fn read(
         }
     }
     let mut conversation = Conversation { complete: true, ..Conversation::default() };
-    let mut reader = Reader { record, provider, oddities, conversation: &mut conversation };
+    let mut reader = Reader { record, provider, keep, oddities, conversation: &mut conversation };
     reader.reasoning_messages();
     reader.messages(&own);
     reader.tools(&own, &foreign_tools);
@@ -55,6 +60,7 @@ pub(super) fn read(
 struct Reader<'r, 'a> {
     record: &'r RunRecord<'a>,
     provider: Option<&'r str>,
+    keep: Keep,
     oddities: &'r mut Oddities,
     conversation: &'r mut Conversation,
 }
@@ -67,7 +73,7 @@ impl Reader<'_, '_> {
         for (place, message) in self.record.reasoning_messages.0.iter().enumerate() {
             let repeated = message.id.as_str().is_some_and(|id| known.contains(id));
             if !repeated && message.role.as_str() == Some("assistant") && message.metrics.0.is_some() {
-                let mut call = self.call(message, format!("reasoning/{place}"));
+                let mut call = self.call(message, reasoning_key(place));
                 "reasoning_model".clone_into(&mut call.role);
                 self.conversation.calls.push(call);
             }
@@ -96,6 +102,7 @@ impl Reader<'_, '_> {
                     // Anything but a word could be content.
                     role: if super::is_word(role) { role } else { "unknown" }.to_owned(),
                     created_at_s: second(message.created_at, self.oddities),
+                    position: *place,
                 }),
             }
         }
@@ -165,6 +172,7 @@ impl Reader<'_, '_> {
             let mut call = self.tool(tool, result, place);
             call.asked_by = asked_by;
             call.key = unique(call.key, &mut names);
+            self.keep(&call.key, tool.tool_args, tool.result.or(result.and_then(|message| message.content)));
             self.conversation.tools.push(call);
         }
         for message in results.into_values().flatten() {
@@ -172,9 +180,16 @@ impl Reader<'_, '_> {
             let mut call = tool_of_message(message, self.oddities);
             call.asked_by = id.and_then(|id| take_first(&mut asked, id));
             call.key = unique(call.key, &mut names);
+            self.keep(&call.key, message.tool_args, message.content);
             self.conversation.tools.push(call);
         }
         self.conversation.tools.sort_by_key(|tool| tool.asked_by);
+    }
+
+    fn keep(&mut self, key: &str, arguments: Option<&RawValue>, result: Option<&RawValue>) {
+        if self.keep == Keep::Content {
+            self.conversation.tool_contents.insert(key.to_owned(), content::of_tool(arguments, result));
+        }
     }
 
     fn tool(&mut self, tool: &ToolRecord<'_>, result: Option<&MessageRecord<'_>>, place: usize) -> ToolCall {
@@ -217,6 +232,11 @@ impl Reader<'_, '_> {
             result_hash: if delegates { text_hash(tool.result) } else { None },
         }
     }
+}
+
+/// The key of a call whose message has no id and stands in `reasoning_messages`.
+pub(super) fn reasoning_key(place: usize) -> String {
+    format!("reasoning/{place}")
 }
 
 /// A tool call known only by the message with its result: runs that failed or were stopped keep no `tools`.

@@ -4,9 +4,11 @@
 //! runs, the row of a session with its runs, or the row of a run; JSON inside a JSON string (how Agno 2 stores
 //! it in SQLite) is opened.
 
+mod content;
 mod json;
 mod lenient;
 mod matching;
+mod media;
 mod message;
 mod record;
 mod run;
@@ -17,7 +19,7 @@ mod usage;
 
 use serde_json::value::RawValue;
 
-use super::{Oddities, Oddity};
+use super::{Keep, Oddities, Oddity};
 use crate::model::step::Scalar;
 use record::RunRecord;
 
@@ -81,13 +83,15 @@ pub struct Decoded {
     pub runs: Vec<DecodedRun>,
     /// What was not understood.
     pub oddities: Oddities,
+    /// How much was asked for.
+    pub keep: Keep,
 }
 
 /// Decodes one record.
 ///
 /// Never fails: text that is no JSON, or JSON that is no run, is an oddity.
-pub fn decode(json: &[u8], columns: &Columns) -> Decoded {
-    let mut decoded = Decoded::default();
+pub fn decode(json: &[u8], columns: &Columns, keep: Keep) -> Decoded {
+    let mut decoded = Decoded { keep, ..Decoded::default() };
     lenient::take_oddities();
     decode_text(json, columns, &mut decoded, 0);
     decoded.oddities.merge(&lenient::take_oddities());

@@ -1,7 +1,7 @@
 //! Agno's JSON exactly as Agno writes it, for 2.0 to 3.1; serde and nothing else.
 //!
 //! Agno drops `None` and 0 in most objects and keeps `null` in others, so every field is optional and absent
-//! means 0 or unknown. Content is passed over as raw text.
+//! means 0 or unknown. Content is passed over as raw text, and opened only where it was asked for (`content.rs`).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,6 +29,12 @@ pub(super) struct RunRecord<'a> {
     pub(super) status: Text<'a>,
     pub(super) created_at: Number,
     pub(super) content: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
+    pub(super) images: Option<&'a RawValue>,
+    pub(super) videos: Option<&'a RawValue>,
+    pub(super) audio: Option<&'a RawValue>,
+    pub(super) files: Option<&'a RawValue>,
+    pub(super) response_audio: Option<&'a RawValue>,
     pub(super) metadata: Option<&'a RawValue>,
     pub(super) messages: List<MessageRecord<'a>>,
     pub(super) reasoning_messages: List<MessageRecord<'a>>,
@@ -70,6 +76,14 @@ pub(super) struct MessageRecord<'a> {
     pub(super) tool_args: Option<&'a RawValue>,
     pub(super) tool_call_error: Flag,
     pub(super) content: Option<&'a RawValue>,
+    pub(super) images: Option<&'a RawValue>,
+    pub(super) videos: Option<&'a RawValue>,
+    pub(super) audio: Option<&'a RawValue>,
+    pub(super) files: Option<&'a RawValue>,
+    pub(super) image_output: Option<&'a RawValue>,
+    pub(super) video_output: Option<&'a RawValue>,
+    pub(super) audio_output: Option<&'a RawValue>,
+    pub(super) file_output: Option<&'a RawValue>,
     pub(super) provider_data: Object<ProviderDataRecord<'a>>,
     pub(super) metrics: Object<MetricsRecord<'a>>,
 }
@@ -89,6 +103,10 @@ pub(super) struct RequestedToolRecord<'a> {
     pub(super) id: Text<'a>,
     /// The Responses API has an id of the item and one of the call.
     pub(super) call_id: Text<'a>,
+    /// Its name, and its arguments as JSON in a string.
+    pub(super) function: Option<&'a RawValue>,
+    /// Gemini's results up to 2.0 stand in the list of calls of one message.
+    pub(super) content: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -170,6 +188,7 @@ pub(super) struct StepRecord<'a> {
     pub(super) step_run_id: Text<'a>,
     pub(super) metrics: Object<MetricsRecord<'a>>,
     pub(super) success: Flag,
+    pub(super) error: Option<&'a RawValue>,
     pub(super) is_paused: Flag,
     pub(super) steps: Option<&'a RawValue>,
 }

@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use super::lenient::{Number, Text};
 use super::message::{self, Conversation, duration, text_hash};
 use super::record::{MetricsRecord, RunRecord};
+use super::steps::Results;
 use super::tokens::{Rule, provider_name, stated};
 use super::usage::{Detail, Recorded};
-use super::{Columns, Decoded, DecodedRun, steps};
-use crate::framework::{Oddities, Oddity};
+use super::{Columns, Decoded, DecodedRun, content, steps};
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::model::run::{Moment, uuid_bytes};
 use crate::model::{ModelCall, Run, RunKey, RunKind, RunStatus, Stated, Usage};
 
@@ -26,7 +27,7 @@ pub(super) fn flatten(
     if record.metrics.0.as_ref().is_some_and(is_legacy) {
         return decoded.oddities.add(Oddity::AgnoV1);
     }
-    let run = read(record, columns, parent, &mut decoded.oddities);
+    let run = read(record, columns, parent, decoded.keep, &mut decoded.oddities);
     let inner =
         Columns { stored_at_s: None, index: None, session_id: run.run.session_id.clone(), ..columns.clone() };
     decoded.runs.push(run);
@@ -57,15 +58,18 @@ fn read(
     record: &RunRecord<'_>,
     columns: &Columns,
     parent: Option<&str>,
+    keep: Keep,
     oddities: &mut Oddities,
 ) -> DecodedRun {
     let (kind, entity_id, entity_name) = entity(record);
     let provider = record.model_provider.as_str().map(provider_name);
-    let conversation = message::read(record, provider.as_deref(), inherited_messages(record), oddities);
-    let (steps, step_details) = steps::read(record.step_results, oddities);
-    let recorded = recorded(record, kind, &conversation, provider.as_deref(), step_details, oddities);
-    let Conversation { calls, tools, messages, .. } = conversation;
+    let conversation = message::read(record, provider.as_deref(), inherited_messages(record), keep, oddities);
+    let Results { steps, details, errors } = steps::read(record.step_results, keep, oddities);
+    let recorded = recorded(record, kind, &conversation, provider.as_deref(), details, oddities);
+    let Conversation { calls, tools, messages, tool_contents, .. } = conversation;
     let status = status(record, oddities);
+    let content = (keep == Keep::Content)
+        .then(|| Box::new(content::read(record, kind, status == RunStatus::Error, tool_contents, errors)));
     let session_id = record.session_id.owned().or_else(|| columns.session_id.clone());
     let run_id = record.run_id.as_str().unwrap_or_default();
     let parent = record.parent_run_id.as_str().or(parent).filter(|id| *id != run_id);
@@ -99,6 +103,7 @@ fn read(
         forked_from_run_id: record.forked_from_run_id.owned(),
         forked_from_session_id: record.forked_from_session_id.owned(),
         answer_hash: parent.and_then(|_| text_hash(record.content)),
+        content,
     };
     if let Some(metrics) = &record.metrics.0 {
         figures(metrics, &mut run, oddities);

@@ -1,28 +1,40 @@
 //! Workflow steps: Agno's nested lists into a flat list that points to parents.
 
+use std::collections::BTreeMap;
+
 use serde_json::value::RawValue;
 
+use super::content::error_text;
 use super::message::duration;
 use super::record::StepRecord;
 use super::usage::Detail;
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::model::step::Spender;
 use crate::model::{RunKind, Step};
 
 /// Steps within steps, lists within lists: a nested workflow in a loop in a condition is five.
 const MAX_DEPTH: usize = 64;
 
-/// Reads `step_results`. Returns the steps, and what steps state of their executors' spend; it counts only
-/// where the executor's run was not kept (`store_executor_outputs=False`).
-pub(super) fn read(nodes: Option<&RawValue>, oddities: &mut Oddities) -> (Vec<Step>, Vec<Detail>) {
-    let mut reader = Reader { steps: Vec::new(), details: Vec::new(), oddities };
+/// What `step_results` says.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    pub(super) steps: Vec<Step>,
+    /// What steps state of their executors' spend; it counts only where the executor's run was not kept
+    /// (`store_executor_outputs=False`).
+    pub(super) details: Vec<Detail>,
+    /// The texts of steps' errors by path, where content is kept.
+    pub(super) errors: BTreeMap<String, String>,
+}
+
+pub(super) fn read(nodes: Option<&RawValue>, keep: Keep, oddities: &mut Oddities) -> Results {
+    let mut reader = Reader { found: Results::default(), keep, oddities };
     reader.nodes(nodes, None, "", 0);
-    (reader.steps, reader.details)
+    reader.found
 }
 
 struct Reader<'o> {
-    steps: Vec<Step>,
-    details: Vec<Detail>,
+    found: Results,
+    keep: Keep,
     oddities: &'o mut Oddities,
 }
 
@@ -52,9 +64,9 @@ impl Reader<'_> {
         let kind = record.step_type.owned();
         let parallel = kind.as_deref() == Some("Parallel");
         let seconds = record.metrics.0.as_ref().and_then(|metrics| metrics.duration.float());
-        let place = self.steps.len();
+        let place = self.found.steps.len();
         let is_leaf = record.steps.is_none_or(|steps| items(steps).is_empty());
-        self.steps.push(Step {
+        self.found.steps.push(Step {
             parent,
             name: record.step_name.as_str().unwrap_or("step").to_owned(),
             id: record.step_id.owned(),
@@ -69,6 +81,9 @@ impl Reader<'_> {
             kind,
             path: path.to_owned(),
         });
+        if let Some(error) = record.error.filter(|_| self.keep == Keep::Content).and_then(error_text) {
+            self.found.errors.insert(path.to_owned(), error);
+        }
         if is_leaf {
             self.spend(record, place);
         }
@@ -84,7 +99,7 @@ impl Reader<'_> {
         for mut detail in super::run::details(metrics, None, None, self.oddities) {
             detail.usage.spender = Some(Spender { kind, name: name.clone(), step });
             detail.step_run_id = record.step_run_id.owned();
-            self.details.push(detail);
+            self.found.details.push(detail);
         }
     }
 }

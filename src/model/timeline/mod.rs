@@ -246,6 +246,7 @@ mod tests {
             forked_from_run_id: None,
             forked_from_session_id: None,
             answer_hash: None,
+            content: None,
         };
         for turn in 0..turns {
             let made = i64::try_from(turn).ok().filter(|_| stamped).map(|turn| 1_795_396_000 + turn);
