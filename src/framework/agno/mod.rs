@@ -273,3 +273,18 @@ fn is_word(text: &str) -> bool {
         && text.len() <= MAX_PROVIDER_TEXT_BYTES
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_beginning_of_what_python_writes_is_cut_short_and_nothing_else() {
+        let text = r#"{"a": NaN, "b": [-Infinity, Infinity, -1.5e3, true], "c": "\ud83d\u0000 é"}"#;
+        assert_eq!(form(text.as_bytes()), Form::Whole);
+        for end in 1..text.len() {
+            assert_eq!(form(&text.as_bytes()[..end]), Form::Cut, "the first {end} bytes");
+        }
+        assert_eq!(form(b"[Nan]"), Form::Other);
+    }
+}
