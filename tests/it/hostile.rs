@@ -293,3 +293,14 @@ fn what_a_trace_shows_is_what_is_counted_whatever_messages_and_sums_say_of_each_
         assert_eq!((shown, gathered.tokens().total()), (total, total), "{details}");
     }
 }
+
+#[test]
+fn a_role_of_a_model_that_is_no_word_is_content_and_stays_here() {
+    let mut run = fine();
+    run["metrics"] =
+        json!({"details": {"": [{"input_tokens": 10}], "my secret prompt": [{"output_tokens": 2}]}});
+    let gathered = read(&[record(&run)]);
+    let spans = format!("{:?}", traces(&gathered));
+    assert!(!spans.contains("secret") && spans.contains("unknown"), "{spans}");
+    assert_eq!(gathered.tokens().total(), 24);
+}

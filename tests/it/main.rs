@@ -15,6 +15,7 @@ mod cli;
 mod content;
 mod docs;
 mod endpoints;
+mod extremes;
 mod hostile;
 mod privacy;
 mod reading;

@@ -93,9 +93,15 @@ pub struct Decoded {
 pub fn decode(json: &[u8], columns: &Columns, keep: Keep) -> Decoded {
     let mut decoded = Decoded { keep, ..Decoded::default() };
     lenient::take_oddities();
-    decode_text(json, columns, &mut decoded, 0);
+    decode_text(json, &bounded(columns), &mut decoded, 0);
     decoded.oddities.merge(&lenient::take_oddities());
     decoded
+}
+
+/// Columns hold names and ids as the record does.
+fn bounded(columns: &Columns) -> Columns {
+    let name = |name: &Option<String>| name.as_deref().map(|name| lenient::bounded(name.into()).into_owned());
+    Columns { session_id: name(&columns.session_id), user_id: name(&columns.user_id), ..*columns }
 }
 
 fn decode_text(json: &[u8], columns: &Columns, decoded: &mut Decoded, layer: usize) {
