@@ -19,6 +19,7 @@ mod extremes;
 mod hostile;
 mod privacy;
 mod reading;
+mod seeds;
 mod sending;
 mod series;
 mod sources;
