@@ -89,7 +89,7 @@ struct Destination {
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Seconds to go on trying when the endpoint cannot be reached or says "later".
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]

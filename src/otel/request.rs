@@ -211,23 +211,6 @@ fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceReq
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
 }
 
-/// Joins chunks into requests, in order, each below [`MAX_REQUEST_BYTES`]. The ranges are of `chunks`.
-pub fn join(chunks: &[Chunk]) -> Vec<std::ops::Range<usize>> {
-    let mut requests = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (at, chunk) in chunks.iter().enumerate() {
-        if at > start && size + chunk.bytes.len() > MAX_REQUEST_BYTES {
-            requests.push(start..at);
-            (start, size) = (at, 0);
-        }
-        size += chunk.bytes.len();
-    }
-    if start < chunks.len() {
-        requests.push(start..chunks.len());
-    }
-    requests
-}
-
 /// Requests of all metrics, one a chunk; split by family where they are too large for one, and within a family
 /// by series.
 ///
