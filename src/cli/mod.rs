@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
 mod demo;
+mod named;
 mod send;
 mod show;
 mod summary;
@@ -25,6 +26,7 @@ use crate::framework::Oddities;
 use crate::intake::{Gathered, Intake};
 use crate::otel::{Resource, Settings};
 use crate::{config, source};
+use named::Names;
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
@@ -51,13 +53,15 @@ enum Command {
 /// Where runs are read from.
 #[derive(Debug, Clone, Args)]
 struct Sources {
-    /// SQLite databases, JsonDb folders, files with runs (one, a list, or one per line), - for standard input.
+    /// SQLite databases, folders (JsonDb, or files with runs), files with runs (one, a list, or one per line), - for
+    /// standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Read only this sessions table (or JsonDb file); default: every table that looks like Agno's.
+    /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
+    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables.
     #[arg(long, value_name = "NAME")]
     sessions_table: Option<String>,
-    /// Read only this runs table (or JsonDb file).
+    /// Of all runs tables (or JsonDb files) read only this one, likewise.
     #[arg(long, value_name = "NAME")]
     runs_table: Option<String>,
 }
@@ -139,6 +143,11 @@ struct AllRefused {
     reasons: String,
 }
 
+/// What comes in once is asked for twice.
+#[derive(Debug, thiserror::Error)]
+#[error("standard input (-) is given twice; it can be read once")]
+struct StdinTwice;
+
 /// Stopped by a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("stopped; what was not yet sent was not counted as sent")]
@@ -208,7 +217,11 @@ async fn stopped() -> io::Result<Stopped> {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>() || error.is::<send::OwnSource>() || error.is::<TlsError>() {
+    if error.is::<config::Error>()
+        || error.is::<send::OwnSource>()
+        || error.is::<TlsError>()
+        || error.is::<StdinTwice>()
+    {
         WRONG_USAGE
     } else if error.is::<source::Error>() {
         SOURCE_FAILED
@@ -275,9 +288,11 @@ fn resource(config: Config<'_>) -> Resource {
 
 /// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
 /// of half the sources could not be completed later without counting it twice.
-async fn gather(sources: &Sources, clock: Clock) -> Result<Gathered, source::Error> {
-    let tables =
-        source::Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
+async fn gather(sources: &Sources, clock: Clock) -> anyhow::Result<Gathered> {
+    if sources.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(StdinTwice.into());
+    }
+    let mut names = Names::of(sources);
     let mut intake = Intake::default();
     let progress = spinner();
     for path in &sources.paths {
@@ -287,12 +302,13 @@ async fn gather(sources: &Sources, clock: Clock) -> Result<Gathered, source::Err
             progress.set_message(format!("reading {}: {} runs", path.display(), intake.decoded() - before));
             progress.tick();
         };
-        let oddities = source::read(&source::Location::of(path), &tables, &mut accept).await?;
+        let oddities = names.read(&source::Location::of(path), &mut accept).await?;
         intake.oddities.merge(&oddities);
         if intake.decoded() == before {
             no_runs(path, &odd_before, &intake.oddities)?;
         }
     }
+    names.expect_met()?;
     progress.finish_and_clear();
     Ok(intake.finish(clock.now_ns()))
 }

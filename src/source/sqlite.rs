@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
-use super::{Error, LOCK_PATIENCE, Record, Tables};
+use super::{Error, Kind, LOCK_PATIENCE, Record, Tables};
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
 use crate::framework::{Oddities, Oddity};
@@ -29,7 +29,10 @@ pub(super) fn read(
     let mut oddities = Oddities::default();
     for (table, layout) in chosen {
         let read = match layout {
-            Layout::SessionsWithRuns | Layout::Runs => database.rows(table, &layout, accept),
+            Layout::SessionsWithRuns | Layout::Runs => {
+                database.expect_rowids(table)?;
+                database.rows(table, &layout, accept)
+            }
             Layout::V1 => database.count(table).map(|rows| oddities.add_many(Oddity::AgnoV1, rows)),
             Layout::Sessions | Layout::Other => Ok(()),
         };
@@ -74,20 +77,23 @@ impl<'p> Database<'p> {
         Ok(tables)
     }
 
-    /// The tables to read: those named, else all whose columns are those of Agno's.
+    /// The tables to read: of each kind the one named, else all whose columns are those of Agno's.
     fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
         let path = || self.path.to_owned();
-        let named = tables.named();
-        for table in &named {
-            if !found.iter().any(|own| own.name == *table) {
-                return Err(Error::NoTable { path: path(), table: (*table).to_owned(), found: list(found) });
+        for (kind, name) in tables.named() {
+            let Some(table) = found.iter().find(|table| table.name == name) else {
+                return Err(Error::NoTable { path: path(), table: name.to_owned(), found: list(found) });
+            };
+            if kind_of(&table.layout()) != Some(kind) {
+                let whose = if kind == Kind::Runs { "runs" } else { "sessions" };
+                let found = format!("table \"{name}\", whose columns are not those of Agno's {whose}");
+                return Err(Error::NotAgno { path: path(), found });
             }
         }
-        let wanted = found.iter().filter(|table| named.is_empty() || named.contains(&table.name.as_str()));
-        let chosen: Vec<(&Table, Layout)> = wanted
-            .map(|table| (table, table.layout()))
-            .filter(|(_, layout)| *layout != Layout::Other)
-            .collect();
+        let wanted =
+            |table: &&Table| kind_of(&table.layout()).is_some_and(|kind| tables.want(kind, &table.name));
+        let chosen: Vec<(&Table, Layout)> =
+            found.iter().filter(wanted).map(|table| (table, table.layout())).collect();
         // No table at all: Agno made the file and has not stored its first run yet.
         if chosen.is_empty() && !found.is_empty() {
             return Err(Error::NotAgno {
@@ -100,6 +106,15 @@ impl<'p> Database<'p> {
             return Err(Error::AgnoV1 { path: path(), found: format!("table {}", names.join(", ")) });
         }
         Ok(chosen)
+    }
+
+    fn expect_rowids(&self, table: &Table) -> Result<(), Error> {
+        let sql = "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'";
+        let without = self.connection.query_row(sql, [&table.name], |row| row.get(0));
+        if without.map_err(|error| self.error(error))? {
+            return Err(Error::WithoutRowid { path: self.path.to_owned(), table: table.name.clone() });
+        }
+        Ok(())
     }
 
     fn count(&self, table: &Table) -> rusqlite::Result<u64> {
@@ -167,6 +182,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let columns =
         Columns { session_id: text(2), user_id: text(3), stored_at_s: integer(4), index: integer(5) };
     Ok(Some(Record { json, columns }))
+}
+
+fn kind_of(layout: &Layout) -> Option<Kind> {
+    match layout {
+        Layout::Runs => Some(Kind::Runs),
+        Layout::SessionsWithRuns | Layout::Sessions | Layout::V1 => Some(Kind::Sessions),
+        Layout::Other => None,
+    }
 }
 
 fn quoted(name: &str) -> String {

@@ -14,6 +14,7 @@ mod architecture;
 mod cli;
 mod docs;
 mod endpoints;
+mod folders;
 mod privacy;
 mod reading;
 mod sending;
