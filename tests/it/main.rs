@@ -24,4 +24,5 @@ mod support;
 mod times;
 mod totals;
 mod trees;
+mod wal;
 mod wire;
