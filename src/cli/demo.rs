@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let traces = gathered.spans(settings);
     let largest = traces.iter().max_by_key(|trace| trace.spans.len());
     if let Some(trace) = largest.filter(|_| !arguments.json) {
-        super::write_out(&show::one(trace))?;
+        super::write_painted(&show::one(trace))?;
     }
     let outgoing = Outgoing::of(&gathered, &resource, settings, clock);
     let is_sent = destination.is_some();
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let summary = Summary::of(&gathered, &outgoing, delivered);
     super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
     if !is_sent && !arguments.json {
-        let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector or Jaeger.\n\
+        let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector.\n\
                     Your own runs: agno-otel show agno.db, agno-otel send agno.db\n";
         super::write_out(hint)?;
     }

@@ -7,6 +7,7 @@ mod send;
 mod show;
 mod summary;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use crate::config::{Config, Flags};
 use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
-use crate::export::print::Paint;
+use crate::export::print::{Paint, plain};
 use crate::framework::Oddities;
 use crate::intake::{Gathered, Intake};
 use crate::otel::{Resource, Settings};
@@ -150,10 +151,14 @@ struct StdinTwice;
 
 /// Stopped by a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("stopped; what was not yet sent was not counted as sent")]
+#[error("stopped by a signal; what was delivered before stays delivered, the rest was not sent")]
 struct Stopped {
     code: u8,
 }
+
+/// `model::timeline` assigns times level by level on the stack, and how deep a trace is its application decides: this
+/// is enough for tens of thousands of levels. It can go when that is a loop. Only what is used is taken of memory.
+const WORK_STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -170,7 +175,8 @@ pub fn main() -> ExitCode {
         Ok(ended) => ExitCode::from(ended as u8),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            writeln!(io::stderr(), "agno-otel: {}", Chain(error.as_ref())).ok();
+            let chain = Chain(error.as_ref()).to_string();
+            writeln!(io::stderr(), "agno-otel: {}", plain(&chain)).ok();
             ExitCode::from(code_of(&error))
         }
     }
@@ -180,7 +186,7 @@ pub fn main() -> ExitCode {
 /// comes the process ends, and the thread with it.
 fn run(command: Command) -> anyhow::Result<Ended> {
     let (tell, told) = tokio::sync::oneshot::channel();
-    let worker = std::thread::Builder::new().name("work".to_owned());
+    let worker = std::thread::Builder::new().name("work".to_owned()).stack_size(WORK_STACK_BYTES);
     // Nobody listens any more once a signal has come.
     worker.spawn(move || tell.send(work(command)).ok()).context("cannot start")?;
     runtime()?.block_on(async {
@@ -299,7 +305,8 @@ async fn gather(sources: &Sources, clock: Clock) -> anyhow::Result<Gathered> {
         let (before, odd_before) = (intake.decoded(), intake.oddities.clone());
         let mut accept = |record: crate::Record| {
             intake.accept(&record);
-            progress.set_message(format!("reading {}: {} runs", path.display(), intake.decoded() - before));
+            let read = format!("reading {}: {} runs", path.display(), intake.decoded() - before);
+            progress.set_message(plain(&read).into_owned());
             progress.tick();
         };
         let oddities = names.read(&source::Location::of(path), &mut accept).await?;
@@ -341,8 +348,20 @@ fn paint() -> Paint {
     if io::stdout().is_terminal() && !unwanted { Paint::Ansi } else { Paint::Plain }
 }
 
-fn write_out(text: &str) -> io::Result<()> {
+/// Columns of the terminal that standard output is, if it is one.
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(columns)).filter(|columns| *columns > 0)
+}
+
+/// Text whose lines are ours; what stands in them may come from anywhere.
+fn write_out(text: &str) -> anyhow::Result<()> {
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(plain).collect();
+    write_painted(&lines.join("\n"))
+}
+
+/// Text that is fit for a terminal, colours and all.
+fn write_painted(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write standard output")
 }

@@ -40,7 +40,7 @@ impl OtlpJson {
     /// Creates the file, or replaces it; `-` is standard output.
     pub fn create(path: &Path) -> Result<Self, Error> {
         if path.as_os_str() == "-" {
-            return Ok(Self { path: path.to_owned(), out: Box::new(BufWriter::new(io::stdout())) });
+            return Ok(Self { path: "standard output".into(), out: Box::new(BufWriter::new(io::stdout())) });
         }
         Self::open(path, File::options().write(true).create(true).truncate(true))
     }

@@ -4,6 +4,7 @@
 //! [`request`] makes OTLP requests of both. Pure: no I/O, no clock, no async.
 
 mod attributes;
+mod find;
 pub mod ids;
 pub mod metrics;
 pub mod names;
@@ -12,6 +13,7 @@ pub mod request;
 pub mod spans;
 mod waterfall;
 
+pub use find::find;
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans};
 pub use waterfall::{Line, lines};

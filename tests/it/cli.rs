@@ -163,6 +163,8 @@ fn the_demo_works_with_nothing_running() {
     }
     assert_eq!(ended.stderr, "");
     assert!(!ended.stdout.contains('\u{1b}'), "colour is for terminals");
+    // It takes no metrics, so sending to it alone would end with 5.
+    assert!(!ended.stdout.contains("Jaeger"), "{}", ended.stdout);
     let summary = run(&mut agno_otel(["demo", "--json"])).expect_code(0).summary();
     assert!(summary["total_tokens"].as_u64().unwrap() > 0);
     assert_eq!(summary["destinations"], serde_json::json!([]));
@@ -216,21 +218,6 @@ fn one_run_can_be_shown_by_the_beginning_of_its_id() {
     let one = run(&mut agno_otel(["show", "--run", &ids[1][..8], &source])).expect_code(0);
     assert!(one.stdout.starts_with(&format!("run {}\ninvoke_agent ", ids[1])), "{}", one.stdout);
     assert_eq!(one.stdout.matches("\nrun ").count(), 0);
-    let none = run(&mut agno_otel(["show", "--run", "nobody", &source])).expect_code(0);
-    assert!(
-        none.stdout.contains("nobody") && none.stdout.contains(&ids.len().to_string()),
-        "{}",
-        none.stdout
-    );
-}
-
-#[test]
-fn shown_as_json_a_run_is_one_line() {
-    let ended = run(&mut agno_otel(["show", "--json", &team()])).expect_code(0);
-    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 1);
-    assert!(lines[0]["runId"].is_string());
-    assert!(lines[0]["spans"].as_array().unwrap().len() > 5);
 }
 
 #[test]
@@ -258,7 +245,7 @@ fn a_signal_ends_a_wait_at_once_with_its_own_code() {
             .unwrap();
         assert!(kill.success());
         let ended = ended_of(child).expect_code(code);
-        assert!(ended.stderr.contains("stopped"), "{}", ended.stderr);
+        ended.expect_words(&["stopped", "stays delivered", "not sent"]);
     }
 }
 

@@ -19,6 +19,7 @@ mod privacy;
 mod reading;
 mod sending;
 mod series;
+mod show;
 mod sources;
 mod support;
 mod times;
