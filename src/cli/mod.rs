@@ -2,13 +2,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
 mod demo;
+mod environment;
 mod named;
 mod send;
 mod show;
 mod summary;
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,11 +23,12 @@ use crate::config::{Config, Flags};
 use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
-use crate::export::print::{Paint, plain};
+use crate::export::print::plain;
 use crate::framework::Oddities;
 use crate::intake::{Gathered, Intake};
 use crate::otel::{Resource, Settings};
 use crate::{config, source};
+use environment::{NotUtf8, variable};
 use named::Names;
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
@@ -170,7 +172,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    log(arguments.verbose);
+    environment::log(arguments.verbose);
     match run(arguments.command) {
         Ok(ended) => ExitCode::from(ended as u8),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -198,6 +200,10 @@ fn run(command: Command) -> anyhow::Result<Ended> {
 }
 
 fn work(command: Command) -> anyhow::Result<Ended> {
+    if matches!(command, Command::Send(_) | Command::Demo(_)) {
+        environment::expect_utf8()?;
+        environment::warn_of_unfollowed();
+    }
     runtime()?.block_on(async {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
@@ -227,6 +233,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<send::OwnSource>()
         || error.is::<TlsError>()
         || error.is::<StdinTwice>()
+        || error.is::<NotUtf8>()
     {
         WRONG_USAGE
     } else if error.is::<source::Error>() {
@@ -251,22 +258,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(is_it)
 }
 
-fn log(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("agno_otel={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
 impl Destination {
     fn flags(&self) -> Flags {
         Flags {
@@ -281,10 +272,6 @@ impl Destination {
             client_key: self.client_key.clone(),
         }
     }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 /// Whose telemetry it is. Without a state file every invocation is an instance of its own.
@@ -340,12 +327,6 @@ fn spinner() -> ProgressBar {
         ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     progress
-}
-
-/// Colour only on a terminal, and only where the user has not asked for none (<https://no-color.org>).
-fn paint() -> Paint {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !unwanted { Paint::Ansi } else { Paint::Plain }
 }
 
 /// Columns of the terminal that standard output is, if it is one.

@@ -65,11 +65,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
 
 /// A trace with its run id above it.
 pub(super) fn one(trace: &TraceSpans) -> String {
-    let shown = waterfall(&lines(trace), super::paint(), super::columns());
+    let shown = waterfall(&lines(trace), super::environment::paint(&std::io::stdout()), super::columns());
     format!("run {}\n{shown}\n", plain(&trace.run_id))
 }
 
 fn print_json(traces: Vec<TraceSpans>) -> anyhow::Result<()> {
+    super::environment::expect_utf8()?;
     let config = Config { flags: &Flags::default(), environment: &super::variable };
     let resource: Resource = super::resource(config);
     let mut out = OtlpJson::create(Path::new("-"))?;

@@ -136,6 +136,47 @@ fn what_sends_nothing_asks_for_no_endpoint() {
 }
 
 #[test]
+fn a_variable_that_cannot_be_read_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = std::ffi::OsStr::from_bytes(b"http://h\xff");
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_SERVICE_NAME"] {
+        for arguments in [&["send", &team()] as &[&str], &["demo"], &["show", "--json", &team()]] {
+            let ended = run(agno_otel(arguments).env(name, bytes)).expect_code(2);
+            assert_eq!(ended.stdout, "");
+            ended.expect_words(&[name, "UTF-8"]);
+        }
+        run(agno_otel(["show", &team()]).env(name, bytes)).expect_code(0);
+    }
+    // What levels of logging are wanted is no reason to do nothing.
+    for level in [std::ffi::OsStr::new("agno_otel=loud"), bytes] {
+        run(agno_otel(["demo"]).env("RUST_LOG", level)).expect_code(0).expect_words(&["RUST_LOG"]);
+    }
+    let said = run(agno_otel(["demo"]).env("RUST_LOG", "agno_otel=info")).expect_code(0);
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn variables_that_are_not_followed_are_said_to_be() {
+    let unfollowed = [
+        ("OTEL_SDK_DISABLED", "TRUE"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+    ];
+    for (name, value) in unfollowed {
+        let ended = run(agno_otel(["demo"]).env(name, value)).expect_code(0);
+        assert_eq!(ended.stderr.matches(name).count(), 1, "{}", ended.stderr);
+        ended.expect_words(&["not followed"]);
+        let shown = run(agno_otel(["show", &team()]).env(name, value)).expect_code(0);
+        assert_eq!(shown.stderr, "", "nothing is sent");
+    }
+    for (name, value) in
+        [("OTEL_SDK_DISABLED", "false"), ("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_METRICS_EXPORTER", "")]
+    {
+        assert_eq!(run(agno_otel(["demo"]).env(name, value)).expect_code(0).stderr, "", "{name}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     for arguments in [
         &["send", "--to", "otlp-json:-"] as &[&str],
