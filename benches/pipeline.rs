@@ -3,6 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+use agno_otel::framework::Keep;
 use agno_otel::otel::Resource;
 use agno_otel::otel::metrics::metrics;
 use agno_otel::otel::request::{metric_chunks, trace_chunks};
@@ -20,7 +21,7 @@ fn pipeline(criterion: &mut Criterion) {
         bench.iter(|| serde_json::from_slice::<serde::de::IgnoredAny>(RUN).unwrap());
     });
     group.bench_function("decode", |bench| {
-        bench.iter(|| agno_otel::framework::agno::decode(&record.json, &record.columns));
+        bench.iter(|| agno_otel::framework::agno::decode(&record.json, &record.columns, Keep::Figures));
     });
     group.bench_function("decode to spans", |bench| {
         bench.iter(|| gathered(&record).spans(Settings::default()));

@@ -24,9 +24,10 @@ use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
 use crate::export::print::plain;
-use crate::framework::Oddities;
+use crate::framework::{Keep, Oddities};
 use crate::intake::{Gathered, Intake};
-use crate::otel::{Resource, Settings};
+use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
+use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, source};
 use environment::{NotUtf8, variable};
 use named::Names;
@@ -95,7 +96,7 @@ struct Destination {
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Seconds to go on trying when the endpoint cannot be reached or says "later".
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -106,8 +107,16 @@ struct Destination {
 }
 
 /// What is said.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 struct Said {
+    /// What of prompts, answers, tool arguments, results and error texts is sent: masked says their lengths and a
+    /// short hash of long ones [env: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; default: none]
+    #[arg(long, value_name = "HOW", value_enum)]
+    content: Option<ContentMode>,
+    /// Bytes of an attribute with content; what is beyond is cut, and said to be.
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_LIMIT_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(MIN_LIMIT_BYTES as u64..=MAX_LIMIT_BYTES as u64))]
+    content_limit: u64,
     /// Send user.id too. It is personal data.
     #[arg(long)]
     user_id: bool,
@@ -117,10 +126,31 @@ struct Said {
     older_names: bool,
 }
 
+/// What of content is sent.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ContentMode {
+    None,
+    Masked,
+    Full,
+}
+
 impl Said {
-    fn settings(self) -> Settings {
-        Settings { user_id: self.user_id, older_names: self.older_names }
+    fn settings(self, config: Config<'_>) -> Result<Settings, config::Error> {
+        let mode = match self.content {
+            Some(ContentMode::None) => Mode::None,
+            Some(ContentMode::Masked) => Mode::Masked,
+            Some(ContentMode::Full) => Mode::Full,
+            None => config.content()?,
+        };
+        let limit_bytes = usize::try_from(self.content_limit).unwrap_or(usize::MAX);
+        let content = Policy::new(mode, limit_bytes);
+        Ok(Settings { user_id: self.user_id, older_names: self.older_names, content })
     }
+}
+
+/// As much of records as these settings let out.
+fn keep(settings: Settings) -> Keep {
+    if settings.content.mode() == Mode::None { Keep::Figures } else { Keep::Content }
 }
 
 /// How a command ended: its exit code.
@@ -158,10 +188,6 @@ struct Stopped {
     code: u8,
 }
 
-/// `model::timeline` assigns times level by level on the stack, and how deep a trace is its application decides: this
-/// is enough for tens of thousands of levels. It can go when that is a loop. Only what is used is taken of memory.
-const WORK_STACK_BYTES: usize = 64 * 1024 * 1024;
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -188,7 +214,7 @@ pub fn main() -> ExitCode {
 /// comes the process ends, and the thread with it.
 fn run(command: Command) -> anyhow::Result<Ended> {
     let (tell, told) = tokio::sync::oneshot::channel();
-    let worker = std::thread::Builder::new().name("work".to_owned()).stack_size(WORK_STACK_BYTES);
+    let worker = std::thread::Builder::new().name("work".to_owned());
     // Nobody listens any more once a signal has come.
     worker.spawn(move || tell.send(work(command)).ok()).context("cannot start")?;
     runtime()?.block_on(async {
@@ -281,12 +307,12 @@ fn resource(config: Config<'_>) -> Resource {
 
 /// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
 /// of half the sources could not be completed later without counting it twice.
-async fn gather(sources: &Sources, clock: Clock) -> anyhow::Result<Gathered> {
+async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> anyhow::Result<Gathered> {
     if sources.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(StdinTwice.into());
     }
     let mut names = Names::of(sources);
-    let mut intake = Intake::default();
+    let mut intake = Intake::keeping(keep);
     let progress = spinner();
     for path in &sources.paths {
         let (before, odd_before) = (intake.decoded(), intake.oddities.clone());

@@ -9,7 +9,7 @@ use crate::export::otlp_json::OtlpJson;
 use crate::export::print::{plain, waterfall};
 use crate::export::{Request, Signal};
 use crate::otel::request::trace_chunks;
-use crate::otel::{Resource, TraceSpans, find, lines};
+use crate::otel::{TraceSpans, find, lines};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -35,8 +35,11 @@ struct NoSuchRun {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let gathered = super::gather(&arguments.sources, Clock::System).await?;
-    let traces = gathered.spans(arguments.said.settings());
+    let flags = Flags::default();
+    let config = Config { flags: &flags, environment: &super::variable };
+    let settings = arguments.said.settings(config)?;
+    let gathered = super::gather(&arguments.sources, super::keep(settings), Clock::System).await?;
+    let traces = gathered.spans(settings);
     let chosen = match arguments.run {
         Some(id) => {
             let chosen = find(&traces, &id);
@@ -51,7 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         tracing::warn!("no runs to show");
     }
     if arguments.json {
-        print_json(chosen)?;
+        print_json(chosen, config)?;
     } else {
         for trace in &chosen {
             super::write_painted(&one(trace))?;
@@ -69,11 +72,10 @@ pub(super) fn one(trace: &TraceSpans) -> String {
     format!("run {}\n{shown}\n", plain(&trace.run_id))
 }
 
-fn print_json(traces: Vec<TraceSpans>) -> anyhow::Result<()> {
+fn print_json(traces: Vec<TraceSpans>, config: Config<'_>) -> anyhow::Result<()> {
     super::environment::expect_utf8()?;
-    let config = Config { flags: &Flags::default(), environment: &super::variable };
-    let resource: Resource = super::resource(config);
-    let mut out = OtlpJson::create(Path::new("-"))?;
+    let resource = super::resource(config);
+    let mut out = OtlpJson::create(Path::new("-"));
     for trace in traces {
         let chunks = trace_chunks(trace.spans, &resource);
         out.write(&Request { signal: Signal::Traces, chunks: &chunks })?;

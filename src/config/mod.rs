@@ -11,10 +11,16 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use crate::export::{Endpoint, Signal};
-use crate::otel::Resource;
+use crate::otel::{Mode, Resource};
 
 /// `service.name` where the application gives none.
 const DEFAULT_SERVICE_NAME: &str = "agno";
+
+/// OpenTelemetry's own switch for content, as its Python instrumentations read it.
+const CAPTURE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+/// What it may say, and what else can be done.
+const CAPTURE_WAYS: &str =
+    "expected NO_CONTENT, SPAN_ONLY or SPAN_AND_EVENT, or say --content none, masked or full";
 
 /// What can be said on the command line of where telemetry goes and whose it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +87,7 @@ pub enum Error {
         place: usize,
     },
     /// Not a number of milliseconds.
-    #[error("{name}: \"{value}\" is no number of milliseconds")]
+    #[error("{name}: \"{value}\" is no number of milliseconds above 0")]
     Timeout {
         /// The variable.
         name: String,
@@ -112,6 +118,14 @@ pub enum Error {
         /// What is not there.
         missing: &'static str,
     },
+    /// Content in a way we cannot send it.
+    #[error("{CAPTURE}: \"{value}\" {why}; {CAPTURE_WAYS}")]
+    Capture {
+        /// What it says.
+        value: String,
+        /// What is wrong with that.
+        why: &'static str,
+    },
 }
 
 /// Reads environment variables, so that tests need not touch the process.
@@ -136,12 +150,31 @@ impl Config<'_> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
 
+    /// What of content the environment asks for. Ours are spans alone, so that content on events and spans is
+    /// content on spans, and content on events alone cannot be had.
+    pub fn content(&self) -> Result<Mode, Error> {
+        let Some(value) = self.get(CAPTURE) else {
+            return Ok(Mode::None);
+        };
+        match value.trim().to_ascii_uppercase().as_str() {
+            "NO_CONTENT" => Ok(Mode::None),
+            "SPAN_ONLY" | "SPAN_AND_EVENT" => Ok(Mode::Full),
+            "EVENT_ONLY" => Err(Error::Capture { value, why: "asks for log events, which are not sent" }),
+            _ => Err(Error::Capture { value, why: "is not understood" }),
+        }
+    }
+
     /// Whose telemetry it is. `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`; `instance_id` tells this
     /// sender from others of its service.
     pub fn resource(&self, instance_id: &str) -> Resource {
         let mut attributes: Vec<(String, String)> = Vec::new();
         let listed = self.get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        for (key, value) in listed.split(',').filter_map(|entry| entry.split_once('=')) {
+        for (place, entry) in listed.split(',').enumerate().filter(|(_, entry)| !entry.trim().is_empty()) {
+            let Some((key, value)) = entry.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+                let place = place + 1;
+                tracing::warn!(place, "left out an entry of OTEL_RESOURCE_ATTRIBUTES that is not name=value");
+                continue;
+            };
             let value = percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
             set(&mut attributes, key.trim(), value);
         }
@@ -149,6 +182,7 @@ impl Config<'_> {
         if let Some(service) = service {
             set(&mut attributes, "service.name", service);
         }
+        attributes.retain(|(_, value)| !value.is_empty());
         let default = |name: &str, value: &str, attributes: &mut Vec<(String, String)>| {
             if !attributes.iter().any(|(key, _)| key == name) {
                 attributes.push((name.to_owned(), value.to_owned()));
@@ -163,9 +197,7 @@ impl Config<'_> {
 
 fn set(attributes: &mut Vec<(String, String)>, name: &str, value: String) {
     attributes.retain(|(key, _)| key != name);
-    if !name.is_empty() {
-        attributes.push((name.to_owned(), value));
-    }
+    attributes.push((name.to_owned(), value));
 }
 
 #[cfg(test)]
@@ -193,7 +225,9 @@ mod tests {
         assert_eq!(config.traces.url, "http://localhost:4318/v1/traces");
         assert_eq!(config.metrics.url, "http://localhost:4318/v1/metrics");
         assert!(!with(&Flags::default(), &[], |config| config.names_endpoint()));
-        assert!(attributes(&[]).contains(&("service.name".to_owned(), "agno".to_owned())));
+        let agno = ("service.name".to_owned(), "agno".to_owned());
+        assert!(attributes(&[]).contains(&agno));
+        assert!(attributes(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=,=x,y")]).contains(&agno));
     }
 
     #[test]
@@ -284,6 +318,26 @@ mod tests {
             of("http://localhost", &[("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd")]),
             Compression::Zstd
         );
+    }
+
+    #[test]
+    fn opentelemetrys_switch_for_content_is_understood_or_refused_by_name() {
+        let of = |value: &str| with(&Flags::default(), &[(CAPTURE, value)], |config| config.content());
+        for (value, mode) in [
+            ("", Mode::None),
+            ("NO_CONTENT", Mode::None),
+            ("no_content", Mode::None),
+            ("SPAN_ONLY", Mode::Full),
+            (" Span_And_Event ", Mode::Full),
+        ] {
+            assert_eq!(of(value).unwrap(), mode, "{value}");
+        }
+        for value in ["EVENT_ONLY", "true", "masked"] {
+            let said = of(value).unwrap_err().to_string();
+            for word in [CAPTURE, value, "SPAN_ONLY", "--content"] {
+                assert!(said.contains(word), "{said}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,16 @@ use std::collections::BTreeMap;
 
 pub mod agno;
 
+/// How much of a record is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Ids, names, figures and times. What was said is passed over without being parsed.
+    #[default]
+    Figures,
+    /// What was said too.
+    Content,
+}
+
 /// Something in a record we did not understand or believe. Counted and reported, never fatal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -17,6 +27,8 @@ pub enum Oddity {
     PythonJson,
     /// Nested deeper than we follow.
     TooDeep,
+    /// A name or an id longer than any is.
+    LongText,
     /// JSON, but no run.
     NotARun,
     /// A streamed event, not a run.
@@ -35,12 +47,16 @@ pub enum Oddity {
     UnbelievableTime,
     /// Token classes that contradict each other and were clamped.
     ClampedTokens,
-    /// Messages that state more tokens than the run's own sum; the sum was taken.
+    /// Messages that state more tokens than the run's own sum: those of its main model are counted beyond it.
     MessagesExceedSum,
     /// Runs that are each other's parents.
     ParentCycle,
+    /// Runs that started each other beyond the depth we follow.
+    DeepTree,
     /// A half-written last line.
     HalfLine,
+    /// A file of a folder that holds no runs, and was not expected to.
+    OtherFile,
     /// A metric attribute had more values than its cap; new ones were folded into `other`.
     FoldedValue,
 }
@@ -52,6 +68,7 @@ impl Oddity {
             Self::NotJson => "not_json",
             Self::PythonJson => "python_json",
             Self::TooDeep => "too_deep",
+            Self::LongText => "long_text",
             Self::NotARun => "not_a_run",
             Self::StreamEvent => "stream_event",
             Self::AgnoV1 => "agno_v1",
@@ -63,7 +80,9 @@ impl Oddity {
             Self::ClampedTokens => "clamped_tokens",
             Self::MessagesExceedSum => "messages_exceed_sum",
             Self::ParentCycle => "parent_cycle",
+            Self::DeepTree => "deep_tree",
             Self::HalfLine => "half_line",
+            Self::OtherFile => "other_file",
             Self::FoldedValue => "folded_value",
         }
     }
@@ -87,7 +106,8 @@ impl Oddity {
         match self {
             Self::NotJson => "text that is not JSON was left out",
             Self::PythonJson => "not quite JSON (NaN, lone surrogates, repeated keys); read all the same",
-            Self::TooDeep => "nested too deeply; the record was left out",
+            Self::TooDeep => "nested too deeply; what lies deeper was left out",
+            Self::LongText => "names or ids longer than any is; cut",
             Self::NotARun => "JSON that is no Agno run was left out",
             Self::StreamEvent => "streamed events were left out; give the runs instead",
             Self::AgnoV1 => "written by Agno 1.x, whose format is not read; migrate the database with Agno 2",
@@ -100,10 +120,12 @@ impl Oddity {
             Self::UnbelievableTime => "times or durations that cannot be; left out",
             Self::ClampedTokens => "token classes that contradict each other; clamped to their sum",
             Self::MessagesExceedSum => {
-                "messages state more tokens than their run's own sum; the sum was counted"
+                "messages state more tokens than their run's own sum; counted beyond it"
             }
-            Self::ParentCycle => "runs that are each other's parents; shown as separate traces",
+            Self::ParentCycle => "runs that are each other's parents; one of each circle was made the first",
+            Self::DeepTree => "runs started by runs beyond the depth we follow; shown as traces of their own",
             Self::HalfLine => "the last line is only half written; it was left out",
+            Self::OtherFile => "files of a folder that hold no runs were left out; -v names them",
             Self::FoldedValue => "too many different values of one attribute; new ones became `other`",
         }
     }

@@ -9,6 +9,7 @@
 mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value, unscaled};
 
@@ -99,8 +100,8 @@ pub struct Ledger {
     sessions: BTreeMap<String, Session>,
     series: BTreeMap<SeriesKey, Series>,
     values: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Values folded into `other` because of the cap.
-    pub oddities: Oddities,
+    /// Hashes of the values folded into `other` because of the cap.
+    folded: BTreeSet<(&'static str, u64)>,
 }
 
 impl Ledger {
@@ -212,6 +213,18 @@ impl Ledger {
         self.series(key).set(value);
     }
 
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Values folded into `other` because of the cap.
+    pub fn oddities(&self) -> Oddities {
+        let mut oddities = Oddities::default();
+        oddities.add_many(Oddity::FoldedValue, self.folded.len() as u64);
+        oddities
+    }
+
     /// How many sessions have been seen.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
@@ -255,8 +268,10 @@ impl Ledger {
             if known.len() < MAX_VALUES_PER_ATTRIBUTE {
                 known.insert(value.clone());
             } else {
+                let mut hasher = DefaultHasher::new();
+                value.hash(&mut hasher);
+                self.folded.insert((name, hasher.finish()));
                 OTHER.clone_into(value);
-                self.oddities.add(Oddity::FoldedValue);
             }
         }
         SeriesKey { metric, attributes }
@@ -329,12 +344,14 @@ mod tests {
         for number in 0..MAX_VALUES_PER_ATTRIBUTE + 5 {
             let mut measurements = usage(1);
             measurements[0].attributes[0].1 = format!("agent {number}");
+            // Said twice, it is one value.
+            ledger.observe(&run(&number.to_string()), measurements.clone());
             ledger.observe(&run(&number.to_string()), measurements);
         }
         assert_eq!(total(&ledger, &names::TOKEN_USAGE), MAX_VALUES_PER_ATTRIBUTE as u64 + 5);
         let folded = ledger.counters(&names::TOKEN_USAGE).find(|(key, _)| key.attributes[0].1 == OTHER);
         assert_eq!(folded.map(|(_, value)| value), Some(5));
-        assert_eq!(ledger.oddities.count(Oddity::FoldedValue), 5);
+        assert_eq!(ledger.oddities().count(Oddity::FoldedValue), 5);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One execution of an agent, team or workflow.
 
+use super::content::Content;
 use super::step::{Message, ModelCall, Stated, Step, ToolCall, Usage};
 use super::tokens::Tokens;
 
@@ -63,6 +64,11 @@ impl RunStatus {
             Self::Regenerated => "REGENERATED",
             Self::Other(word) => word,
         }
+    }
+
+    /// True when the run is over.
+    pub fn is_final(&self) -> bool {
+        self.finality() >= Self::Completed.finality()
     }
 
     /// How final this status is; of two copies of a run the more final one is the newer.
@@ -164,6 +170,8 @@ pub struct Run {
     pub forked_from_session_id: Option<String>,
     /// Hash of this run's text answer, to match a tool's result to a member's answer. Never exported.
     pub answer_hash: Option<u64>,
+    /// What was said, where that was asked for.
+    pub content: Option<Box<Content>>,
 }
 
 /// Something that happened at one moment of a run.

@@ -136,6 +136,8 @@ pub struct Message {
     pub role: String,
     /// Unix second it was made.
     pub created_at_s: Option<i64>,
+    /// Place among the run's messages.
+    pub position: usize,
 }
 
 /// One step of a workflow.

@@ -13,21 +13,26 @@ pub(super) struct Point(usize);
 
 /// No bound: a year no record can have. The sum or difference of two does not overflow.
 pub(super) const UNBOUNDED: i64 = i64::MAX / 2;
+/// Everything lies between these, 1970 and 2103. Without any bound two facts that contradict each other would not
+/// be noticed, and nothing said later could hold.
+pub(super) const EVER: (i64, i64) = (0, 4_200_000_000_000_000_000);
+/// What is said of a time lies between these, 2001 and 2099; a bound beyond is none of a record's.
+const SAID: (i64, i64) = (1_000_000_000_000_000_000 - 3_600_000_000_000, 4_100_000_000_000_000_000);
 
-/// True when a lowest value is one.
+/// True when a lowest value comes from something a record says.
 pub(super) fn has_earliest(lowest: i64) -> bool {
-    lowest > -UNBOUNDED
+    lowest >= SAID.0
 }
 
-/// True when a highest value is one.
+/// True when a highest value comes from something a record says.
 pub(super) fn has_latest(highest: i64) -> bool {
-    highest < UNBOUNDED
+    highest <= SAID.1
 }
 
 /// A bound moved by a difference. Where either is none, so is the result: marks of "no bound" never move, or
 /// they would move everything after them.
 fn moved(bound: i64, by: i64) -> i64 {
-    let is_none = |value: i64| !has_earliest(value) || !has_latest(value);
+    let is_none = |value: i64| value.abs() >= UNBOUNDED;
     match (is_none(bound), is_none(by)) {
         (true, _) => bound,
         (false, true) => by,

@@ -11,8 +11,10 @@ pub struct Forest {
     pub runs: Vec<Run>,
     /// One trace per run that nobody started.
     pub traces: Vec<Trace>,
-    /// How many runs pointed at each other in a circle; each became a trace of its own.
+    /// How many circles of runs that point at each other were cut.
     pub cycles: u64,
+    /// How many runs lay so deep that they became traces of their own.
+    pub deep: u64,
 }
 
 /// A run that nobody started, with everything it started.
@@ -71,7 +73,9 @@ impl Forest {
     /// Puts runs together. The result does not depend on the order of `runs`.
     pub fn of(mut runs: Vec<Run>) -> Self {
         runs.sort_by(|a, b| order_key(a).cmp(&order_key(b)));
-        let (parents, cycles) = parents(&runs);
+        let mut parents = parents(&runs);
+        let cycles = cut_circles(&mut parents);
+        let deep = cut_depth(&mut parents);
         let mut children = vec![Vec::new(); runs.len()];
         for (child, parent) in parents.iter().enumerate() {
             if let Some(list) = parent.and_then(|parent| children.get_mut(parent)) {
@@ -80,7 +84,7 @@ impl Forest {
         }
         let roots = parents.iter().enumerate().filter(|(_, parent)| parent.is_none()).map(|(run, _)| run);
         let traces = roots.map(|root| grow(root, &runs, &children)).collect();
-        Self { runs, traces, cycles }
+        Self { runs, traces, cycles, deep }
     }
 }
 
@@ -88,8 +92,8 @@ fn order_key(run: &Run) -> impl Ord + '_ {
     (&run.session_id, run.index, run.first_message_s(), run.created_at_s, &run.key)
 }
 
-/// The parent of each run; of several with the id, the one in the same session. Circles are cut.
-fn parents(runs: &[Run]) -> (Vec<Option<usize>>, u64) {
+/// The parent of each run; of several with the id, the one in the same session.
+fn parents(runs: &[Run]) -> Vec<Option<usize>> {
     let mut by_id = BTreeMap::<&str, Vec<usize>>::new();
     for (place, run) in runs.iter().enumerate() {
         by_id.entry(&run.key.run_id).or_default().push(place);
@@ -100,23 +104,64 @@ fn parents(runs: &[Run]) -> (Vec<Option<usize>>, u64) {
             |&&place: &&usize| runs.get(place).is_some_and(|parent| parent.session_id == run.session_id);
         named.iter().find(same).or(named.first()).copied()
     };
-    let mut parents: Vec<Option<usize>> = runs.iter().map(find).collect();
-    let mut cycles = 0;
+    runs.iter().map(find).collect()
+}
+
+/// Makes one run of each circle a root. Returns how many circles there were.
+fn cut_circles(parents: &mut [Option<usize>]) -> u64 {
+    // By which walk each run was met, from 1.
+    let mut met = vec![0; parents.len()];
+    let mut circles = 0;
     for start in 0..parents.len() {
-        let mut seen = BTreeSet::from([start]);
         let mut at = start;
-        while let Some(parent) = parents.get(at).copied().flatten() {
-            if !seen.insert(parent) {
+        while let Some(walk) = met.get_mut(at).filter(|walk| **walk == 0) {
+            *walk = start + 1;
+            let Some(parent) = parents.get(at).copied().flatten() else { break };
+            if met.get(parent) == Some(&(start + 1)) {
                 if let Some(link) = parents.get_mut(at) {
                     *link = None;
                 }
-                cycles += 1;
+                circles += 1;
                 break;
             }
             at = parent;
         }
     }
-    (parents, cycles)
+    circles
+}
+
+/// Runs below this depth become traces of their own: nobody reads a deeper tree, and times are found by walking
+/// down it.
+const MAX_DEPTH: usize = 64;
+
+/// Cuts trees that are too deep. Returns how many runs were cut off.
+fn cut_depth(parents: &mut [Option<usize>]) -> u64 {
+    let mut depths: Vec<Option<usize>> = vec![None; parents.len()];
+    let mut cut = 0;
+    for start in 0..parents.len() {
+        let mut path = Vec::new();
+        let mut next = Some(start);
+        while let Some(at) = next.filter(|&at| depths.get(at) == Some(&None)) {
+            path.push(at);
+            next = parents.get(at).copied().flatten();
+        }
+        let mut depth = next.and_then(|at| depths.get(at).copied().flatten());
+        for at in path.into_iter().rev() {
+            let mut own = depth.map_or(0, |parent| parent + 1);
+            if own >= MAX_DEPTH {
+                own = 0;
+                cut += 1;
+                if let Some(link) = parents.get_mut(at) {
+                    *link = None;
+                }
+            }
+            if let Some(slot) = depths.get_mut(at) {
+                *slot = Some(own);
+            }
+            depth = Some(own);
+        }
+    }
+    cut
 }
 
 fn grow(root: usize, runs: &[Run], children: &[Vec<usize>]) -> Trace {
@@ -175,8 +220,12 @@ fn hold_by_tools(node: usize, parent: &Run, children: &[(usize, &Run)], holders:
     let answer =
         |tool: &ToolCall, child: &Run| tool.result_hash.is_some() && tool.result_hash == child.answer_hash;
     let both = |tool: &ToolCall, child: &Run| member(tool, child) && answer(tool, child);
+    // Agno notes another member's run where one of several paused.
+    let noted_member = |tool: &ToolCall, child: &Run| {
+        noted(tool, child) && (tool.member_id.is_none() || member(tool, child))
+    };
     let any = |tool: &ToolCall, _: &Run| tool.delegates && tool.executed;
-    let tests: [Evidence<'_, ToolCall>; 5] = [&noted, &both, &member, &answer, &any];
+    let tests: [Evidence<'_, ToolCall>; 6] = [&noted_member, &both, &member, &answer, &noted, &any];
     let mut taken = BTreeSet::new();
     for test in tests {
         for ((_, child), holder) in children.iter().zip(&mut *holders).filter(|(_, holder)| holder.is_none())

@@ -1,19 +1,23 @@
 //! The same thing, said in OpenTelemetry.
 //!
-//! [`spans`] makes spans of a trace, [`metrics`] makes measurements of a run and points of the ledger's series,
-//! [`request`] makes OTLP requests of both. Pure: no I/O, no clock, no async.
+//! [`spans`] makes spans of a trace, with as much [`content`] as the [`policy`] allows. [`metrics`] makes measurements
+//! of a run and points of the ledger's series, [`request`] makes OTLP requests of both. Pure: no I/O, no clock, no
+//! async.
 
 mod attributes;
+pub mod content;
 mod find;
 pub mod ids;
 pub mod metrics;
 pub mod names;
 pub mod places;
+pub mod policy;
 pub mod request;
 pub mod spans;
 mod waterfall;
 
 pub use find::find;
+pub use policy::{Mode, Policy};
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans};
 pub use waterfall::{Line, lines};

@@ -31,6 +31,11 @@ names! {
     TOOL_NAME = "gen_ai.tool.name",
     TOOL_TYPE = "gen_ai.tool.type",
     TOOL_CALL_ID = "gen_ai.tool.call.id",
+    TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments",
+    TOOL_CALL_RESULT = "gen_ai.tool.call.result",
+    INPUT_MESSAGES = "gen_ai.input.messages",
+    OUTPUT_MESSAGES = "gen_ai.output.messages",
+    SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions",
     TOKEN_MODALITY = "gen_ai.token.modality",
     TOKEN_TYPE = "gen_ai.token.type",
     USAGE_INPUT = "gen_ai.usage.input_tokens",
@@ -55,6 +60,8 @@ names! {
     WORKFLOW_ID = "agno.workflow.id",
     MESSAGE_ID = "agno.message.id",
     MESSAGE_ROLE = "agno.message.role",
+    MESSAGE_CONTENT = "agno.message.content",
+    CONTENT_LEFT_OUT = "agno.content.left_out",
     MODEL_ROLE = "agno.model.role",
     MODEL_CALL_SUMMED = "agno.model_call.summed",
     TOOL_ASKED_HUMAN = "agno.tool.asked_human",
@@ -76,6 +83,8 @@ names! {
     LINK_KIND = "agno.link.kind",
     ODDITY = "agno.oddity",
     BRIDGE_VERSION = "agno.bridge.version",
+    BRIDGE_OUTCOME = "agno.bridge.outcome",
+    BRIDGE_REASON = "agno.bridge.reason",
     EVENT_MESSAGE = "agno.message",
     EVENT_PAUSE = "agno.pause",
     PAUSE_TOOLS = "agno.pause.tools",
@@ -86,6 +95,16 @@ names! {
     COMPACTION_TOKENS_BEFORE = "agno.compaction.tokens_before",
     COMPACTION_TOKENS_AFTER = "agno.compaction.tokens_after",
 }
+
+/// Attributes that hold what a person or a model wrote.
+pub const CONTENT: &[&str] = &[
+    INPUT_MESSAGES,
+    OUTPUT_MESSAGES,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_CALL_ARGUMENTS,
+    TOOL_CALL_RESULT,
+    MESSAGE_CONTENT,
+];
 
 /// Prefix of Agno's own figures, under the names of Agno's documentation: `agno.metrics.input_tokens`, ….
 pub const STATED_PREFIX: &str = "agno.metrics.";
@@ -229,12 +248,22 @@ metrics! {
         "Sum of the durations of a session's top-level runs, recorded when the session goes quiet.";
     SESSION_LARGEST: "agno.session.largest_active_tokens", "{token}", Instrument::Gauge,
         "Tokens of the largest session that was active lately; in a `send`, of all sent.";
+    BRIDGE_UP: "agno.bridge.up", "1", Instrument::Gauge,
+        "1 while agno-otel sends.";
     BRIDGE_INFO: "agno.bridge.info", "1", Instrument::Gauge,
         "Always 1; carries the version of agno-otel.";
     BRIDGE_RECORDS: "agno.bridge.records", "{record}", Instrument::Counter,
         "Records read from sources.";
     BRIDGE_ODDITIES: "agno.bridge.oddities", "{oddity}", Instrument::Counter,
         "Things in records that were not understood or not believed.";
+    BRIDGE_ATTEMPTS: "agno.bridge.attempts", "{attempt}", Instrument::Counter,
+        "Attempts to deliver a request of spans, by how they ended.";
+    BRIDGE_DROPPED: "agno.bridge.dropped", "{span}", Instrument::Counter,
+        "Spans the far side did not take, by reason.";
+    BRIDGE_SERIES: "agno.bridge.series", "{series}", Instrument::Gauge,
+        "Series of metrics kept.";
+    BRIDGE_OVERFLOW: "agno.bridge.overflow", "{value}", Instrument::Counter,
+        "Values of metric attributes folded into `other` because there were too many.";
     LEGACY_TOKEN_USAGE: "gen_ai.client.token.usage", "{token}", counts(TOKENS),
         "Tokens per inference call under the name older dashboards know.";
     LEGACY_OPERATION_DURATION: "gen_ai.client.operation.duration", "s", seconds(OPERATION_S),

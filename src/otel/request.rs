@@ -15,8 +15,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::attributes::text;
+use super::content::strip_content;
 use super::names;
-use super::spans::strip_content;
+use super::spans::strip_messages;
 
 /// Requests stay below this: Collectors and tonic servers take 4 MiB, and the rest is room for their framing.
 pub const MAX_REQUEST_BYTES: usize = 3_670_016;
@@ -105,6 +106,7 @@ pub fn without_content(spans: &Chunk) -> Option<Chunk> {
     let scopes = message.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
     for span in scopes.flat_map(|scope| &mut scope.spans) {
         strip_content(span);
+        strip_messages(span);
     }
     let bare = message.chunk();
     (bare.bytes.len() < spans.bytes.len()).then_some(bare)
@@ -207,23 +209,6 @@ fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceReq
         schema_url: String::new(),
     };
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
-}
-
-/// Joins chunks into requests, in order, each below [`MAX_REQUEST_BYTES`]. The ranges are of `chunks`.
-pub fn join(chunks: &[Chunk]) -> Vec<std::ops::Range<usize>> {
-    let mut requests = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (at, chunk) in chunks.iter().enumerate() {
-        if at > start && size + chunk.bytes.len() > MAX_REQUEST_BYTES {
-            requests.push(start..at);
-            (start, size) = (at, 0);
-        }
-        size += chunk.bytes.len();
-    }
-    if start < chunks.len() {
-        requests.push(start..chunks.len());
-    }
-    requests
 }
 
 /// Requests of all metrics, one a chunk; split by family where they are too large for one, and within a family

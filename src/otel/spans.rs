@@ -6,9 +6,11 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span, status};
 
 use super::attributes::{flag, key_value, number, optional, real, seconds, text, unix};
+use super::content;
 use super::ids::SpanId;
 use super::names::{self, operation};
 use super::places::{Place, Places, caller};
+use super::policy::Policy;
 use crate::model::step::Scalar;
 use crate::model::timeline::{Interval, Times, Timing};
 use crate::model::tree::{Holder, Node, Trace};
@@ -24,6 +26,8 @@ pub struct Settings {
     pub user_id: bool,
     /// Also send attributes and metrics under the names older backends read.
     pub older_names: bool,
+    /// What of prompts, answers, arguments, results and error texts is sent; by default nothing.
+    pub content: Policy,
 }
 
 /// The spans of one trace, parents before children; the first is the root.
@@ -42,20 +46,20 @@ struct SessionSoFar {
     runs: u64,
 }
 
-/// Makes spans of every trace of a forest. `times` are the traces' times, in order.
-pub fn spans(forest: &Forest, places: &Places, times: &[Vec<Times>], settings: Settings) -> Vec<TraceSpans> {
+/// Makes spans of every trace of a forest, one trace after the other. `times` are the traces' times, in order.
+pub fn spans<'f>(
+    forest: &'f Forest,
+    places: &'f Places,
+    times: &'f [Vec<Times>],
+    settings: Settings,
+) -> impl Iterator<Item = TraceSpans> + 'f {
     let by_id: BTreeMap<&str, usize> =
         forest.runs.iter().enumerate().map(|(at, run)| (run.key.run_id.as_str(), at)).collect();
     let mut sessions = BTreeMap::<&str, SessionSoFar>::new();
     let mut previous = BTreeMap::<&str, usize>::new();
-    let mut traces = Vec::new();
-    for (trace, times) in forest.traces.iter().zip(times) {
-        let Some(root_node) = trace.nodes.first() else {
-            continue;
-        };
-        let Some((root, _)) = forest.runs.get(root_node.run).zip(places.of_run(root_node.run)) else {
-            continue;
-        };
+    forest.traces.iter().zip(times).filter_map(move |(trace, times)| {
+        let root_node = trace.nodes.first()?;
+        let (root, _) = forest.runs.get(root_node.run).zip(places.of_run(root_node.run))?;
         let tokens = tree_tokens(forest, trace);
         let session = root.session_id.as_deref();
         let so_far = session.map(|session| {
@@ -67,15 +71,10 @@ pub fn spans(forest: &Forest, places: &Places, times: &[Vec<Times>], settings: S
         let before = session.and_then(|session| previous.insert(session, root_node.run));
         let writer =
             Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
-        let spans = trace
-            .nodes
-            .iter()
-            .zip(times)
-            .enumerate()
-            .flat_map(|(at, (node, times))| writer.run(at, *node, times));
-        traces.push(TraceSpans { run_id: root.key.run_id.clone(), spans: spans.collect() });
-    }
-    traces
+        let nodes = trace.nodes.iter().zip(times).enumerate();
+        let spans = nodes.flat_map(|(at, (node, times))| writer.run(at, *node, times)).collect();
+        Some(TraceSpans { run_id: root.key.run_id.clone(), spans })
+    })
 }
 
 fn tree_tokens(forest: &Forest, trace: &Trace) -> Tokens {
@@ -101,7 +100,7 @@ impl Writer<'_> {
         let mut spans = vec![self.run_span(at, node, run, place, times)];
         for ((step, id), interval) in run.steps.iter().zip(&place.steps).zip(&times.steps) {
             let parent = step.parent.and_then(|parent| place.steps.get(parent)).unwrap_or(&place.run);
-            spans.push(step_span(run, step, Frame { place, parent, id, interval }));
+            spans.push(step_span(run, step, Frame { place, parent, id, interval }, self.settings.content));
         }
         for ((call, id), interval) in run.calls.iter().zip(&place.calls).zip(&times.calls) {
             let parent = call.step.and_then(|step| place.steps.get(step)).unwrap_or(&place.run);
@@ -109,7 +108,8 @@ impl Writer<'_> {
         }
         for ((tool, id), interval) in run.tools.iter().zip(&place.tools).zip(&times.tools) {
             if tool.executed {
-                spans.push(tool_span(run, tool, Frame { place, parent: &place.run, id, interval }));
+                let frame = Frame { place, parent: &place.run, id, interval };
+                spans.push(tool_span(run, tool, frame, self.settings.content));
             }
         }
         spans
@@ -172,11 +172,12 @@ impl Writer<'_> {
             self.root_attributes(attributes);
         }
         stated(attributes, &run.stated);
+        content::run(attributes, run, self.settings.content);
         if let Some(error) = &run.error_type {
             text(&mut span.attributes, names::ERROR_TYPE, error);
-            span.status = Some(failed());
+            span.status = Some(failed(content::run_error(run, self.settings.content)));
         }
-        span.events = events(run, times);
+        span.events = events(run, times, self.settings.content);
         span.links = self.links(at, node.run, run);
         span
     }
@@ -289,6 +290,7 @@ fn call_span(run: &Run, call: &ModelCall, frame: Frame<'_>, settings: Settings) 
         text(attributes, names::TOKEN_RULE, call.rule);
     }
     stated(attributes, &call.stated);
+    content::call(attributes, run, call, settings.content);
     span
 }
 
@@ -308,7 +310,7 @@ fn usage(attributes: &mut Vec<KeyValue>, tokens: &Tokens, settings: Settings) {
     }
 }
 
-fn tool_span(run: &Run, tool: &ToolCall, frame: Frame<'_>) -> Span {
+fn tool_span(run: &Run, tool: &ToolCall, frame: Frame<'_>, policy: Policy) -> Span {
     let mut span = open(operation::EXECUTE_TOOL, Some(&tool.name), frame);
     span.kind = span::SpanKind::Internal as i32;
     let attributes = &mut span.attributes;
@@ -323,14 +325,15 @@ fn tool_span(run: &Run, tool: &ToolCall, frame: Frame<'_>) -> Span {
     if tool.asked_human {
         flag(attributes, names::TOOL_ASKED_HUMAN);
     }
+    content::tool(attributes, run, tool, policy);
     if tool.failed {
         text(attributes, names::ERROR_TYPE, "_OTHER");
-        span.status = Some(failed());
+        span.status = Some(failed(content::tool_error(run, tool, policy)));
     }
     span
 }
 
-fn step_span(run: &Run, step: &Step, frame: Frame<'_>) -> Span {
+fn step_span(run: &Run, step: &Step, frame: Frame<'_>, policy: Policy) -> Span {
     let mut span = open("agno.step", Some(&step.name), frame);
     span.kind = span::SpanKind::Internal as i32;
     let attributes = &mut span.attributes;
@@ -345,13 +348,13 @@ fn step_span(run: &Run, step: &Step, frame: Frame<'_>) -> Span {
     }
     if step.failed {
         text(attributes, names::ERROR_TYPE, "_OTHER");
-        span.status = Some(failed());
+        span.status = Some(failed(content::step_error(run, step, policy)));
     }
     span
 }
 
-/// Messages that are no calls, without their content, and moments worth knowing.
-fn events(run: &Run, times: &Times) -> Vec<span::Event> {
+/// Messages that are no calls, and moments worth knowing.
+fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
     let inside = |second: Option<i64>, otherwise: i64| {
         let wanted = second.and_then(|second| second.checked_mul(1_000_000_000)).unwrap_or(otherwise);
         unix(wanted.clamp(times.run.start_ns, times.run.end_ns.max(times.run.start_ns)))
@@ -360,6 +363,7 @@ fn events(run: &Run, times: &Times) -> Vec<span::Event> {
         let mut attributes = Vec::new();
         optional(&mut attributes, names::MESSAGE_ID, message.id.as_deref());
         text(&mut attributes, names::MESSAGE_ROLE, &message.role);
+        content::message(&mut attributes, run, message, policy);
         span::Event {
             name: names::EVENT_MESSAGE.to_owned(),
             time_unix_nano: inside(message.created_at_s, times.run.start_ns),
@@ -412,8 +416,8 @@ fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
     }
 }
 
-/// Takes from a span what is long and not needed to count or to time it: the events of its messages.
-pub(super) fn strip_content(span: &mut Span) {
+/// Takes from a span the events of its messages: many, and not needed to count or to time it.
+pub(super) fn strip_messages(span: &mut Span) {
     span.events.retain(|event| event.name != names::EVENT_MESSAGE);
 }
 
@@ -429,6 +433,6 @@ fn bucket(tokens: u64) -> &'static str {
     }
 }
 
-fn failed() -> Status {
-    Status { code: status::StatusCode::Error as i32, message: String::new() }
+fn failed(message: String) -> Status {
+    Status { code: status::StatusCode::Error as i32, message }
 }

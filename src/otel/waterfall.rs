@@ -149,3 +149,23 @@ fn number(span: &Span, name: &str) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_of_any_depth_is_drawn() {
+        let id = |at: u64| if at == 0 { Vec::new() } else { at.to_be_bytes().to_vec() };
+        let span = |at| Span {
+            span_id: id(at),
+            parent_span_id: id(at - 1),
+            name: "deep".to_owned(),
+            ..Span::default()
+        };
+        let lines = lines(&TraceSpans { run_id: "r".to_owned(), spans: (1..=50_000).map(span).collect() });
+        assert_eq!(lines.len(), 50_000);
+        assert_eq!(lines[2].label, "   └─ deep");
+        assert_eq!(lines[49_999].label, format!("{}49999: deep", " ".repeat(3 * MAX_BRANCHES)));
+    }
+}

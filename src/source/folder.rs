@@ -11,7 +11,7 @@ use super::described::described;
 use super::values::Values;
 use super::{Error, Kind, REREAD_DELAY, REREADS, Record, Tables, file};
 use crate::framework::agno::{Columns, Form, decode, form};
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
 
 /// What the files are called that may hold runs.
 const EXTENSIONS: [&str; 3] = ["json", "jsonl", "ndjson"];
@@ -142,9 +142,8 @@ async fn content(path: &Path, tables: &Tables) -> Result<Content, Error> {
     let values = Values::of(&text);
     Ok(match &values {
         Values { whole: 0, cut: true, .. } => Content::Other(Oddity::HalfLine),
-        Values { whole: 0, cut: false, .. } => Content::Other(Oddity::NotJson),
         _ if holds_runs(&text, &values) => Content::Runs(text, values),
-        _ => Content::Other(Oddity::NotARun),
+        _ => Content::Other(Oddity::OtherFile),
     })
 }
 
@@ -211,7 +210,7 @@ fn has(text: &[u8], key: &str) -> bool {
 /// True if anything in it is a run, or so near to one that the user must be told.
 fn holds_runs(text: &[u8], values: &Values) -> bool {
     values.places.iter().filter_map(|place| text.get(place.clone())).any(|json| {
-        let decoded = decode(json, &Columns::default());
+        let decoded = decode(json, &Columns::default(), Keep::default());
         let is_near = |oddity| match oddity {
             Oddity::StreamEvent | Oddity::NoRunId => true,
             // A memory of today has the key that 1.x keeps runs under, but no session.

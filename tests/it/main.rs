@@ -12,9 +12,11 @@
 
 mod architecture;
 mod cli;
+mod content;
 mod docs;
 mod endpoints;
 mod folders;
+mod hostile;
 mod privacy;
 mod reading;
 mod sending;

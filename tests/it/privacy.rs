@@ -1,5 +1,7 @@
-//! Content stays where it is: no text of a prompt, an answer, an argument or a result leaves by default.
+//! Content stays where it is: no text of a prompt, an answer, an argument or a result leaves by default, or masked;
+//! and on request exactly that leaves.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -35,8 +37,14 @@ fn expect_silent(whence: &str, ended: &Ended) {
     expect_silence(&format!("standard error of {whence}"), ended.stderr.as_bytes());
 }
 
-/// Everything these sources make the binary say, with its logs as loud as they get.
+/// Everything these sources make the binary say: by default, and masked.
 fn expect_silence_about(sources: &[PathBuf], code: i32) {
+    expect_silence_with(&[], sources, code);
+    expect_silence_with(&["--content", "masked"], sources, code);
+}
+
+/// Everything these sources make the binary say, with its logs as loud as they get.
+fn expect_silence_with(content: &[&str], sources: &[PathBuf], code: i32) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("out.jsonl");
     let to = format!("otlp-json:{}", file.display());
@@ -56,11 +64,13 @@ fn expect_silence_about(sources: &[PathBuf], code: i32) {
             if let Some(level) = level {
                 command.env("RUST_LOG", level);
             }
-            let ended = run(command.args(sources)).expect_code(code);
+            // Showing refuses no record.
+            let code = if arguments[0] == "show" && code == 5 { 0 } else { code };
+            let ended = run(command.args(content).args(sources)).expect_code(code);
             expect_silent(&arguments.join(" "), &ended);
         }
     }
-    if code == 0 {
+    if code != 3 {
         expect_silence("the file", &std::fs::read(&file).unwrap());
         assert!(!receiver.spans().is_empty());
     }
@@ -73,13 +83,7 @@ fn expect_silence_about(sources: &[PathBuf], code: i32) {
 #[test]
 fn no_content_of_any_run_leaves_by_default() {
     let folder = TempDir::new().unwrap();
-    let records = [
-        canaries::agent(),
-        canaries::failed_agent(),
-        canaries::team(),
-        canaries::workflow(),
-        canaries::paused(),
-    ];
+    let records = canaries::every_run();
     expect_silence_about(&[lines(folder.path(), &records)], 0);
 }
 
@@ -125,12 +129,43 @@ fn no_content_leaves_through_what_is_not_json_or_not_quite() {
     );
     let path = folder.path().join("odd.jsonl");
     std::fs::write(&path, text).unwrap();
-    expect_silence_about(&[path], 0);
+    expect_silence_about(&[path], 5);
     let broken = folder.path().join("broken.json");
     for text in ["canary in plain words", "{\"canary\": canary}", "{\"canary\": \"canary"] {
         std::fs::write(&broken, text).unwrap();
         expect_silence_about(std::slice::from_ref(&broken), 3);
     }
+}
+
+/// The places whose canaries are in a text.
+fn canaries_in(text: &str) -> BTreeSet<String> {
+    let mut places = BTreeSet::new();
+    for start in [format!("{} of ", canaries::MARK), format!("{}.example/", canaries::MARK)] {
+        for (at, _) in text.match_indices(&start) {
+            let allowed = |letter: &char| letter.is_ascii_alphanumeric() || ['_', '.', ' '].contains(letter);
+            places.insert(text[at + start.len()..].chars().take_while(allowed).collect());
+        }
+    }
+    places
+}
+
+#[test]
+fn on_request_what_was_said_leaves_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let path = lines(folder.path(), &canaries::every_run());
+    let sent = |arguments: &[&str]| {
+        let mut command = agno_otel(["send", "--to", "otlp-json:-", "-vv"]);
+        let ended = run(command.args(arguments).env("RUST_LOG", "trace").arg(&path)).expect_code(0);
+        expect_silence("a log", ended.stderr.as_bytes());
+        canaries_in(&ended.stdout)
+    };
+    let receiver = Receiver::start();
+    let mut command = agno_otel(["send", "--content", "full", "--endpoint", &receiver.url(), "-vv"]);
+    expect_silent("send", &run(command.env("RUST_LOG", "trace").arg(&path)).expect_code(0));
+    let expected: BTreeSet<String> = canaries::SAID.iter().map(|place| (*place).to_owned()).collect();
+    assert_eq!(sent(&["--content", "full"]), expected);
+    assert_eq!(sent(&["--content", "none"]), BTreeSet::new());
+    assert_eq!(sent(&[]), BTreeSet::new());
 }
 
 #[test]
@@ -152,13 +187,7 @@ fn a_user_is_named_only_on_request() {
 #[test]
 fn the_canaries_are_where_agno_keeps_content() {
     // The test of the tests: what is guarded must be in the input, field by field.
-    let all = [
-        canaries::agent(),
-        canaries::failed_agent(),
-        canaries::team(),
-        canaries::workflow(),
-        canaries::paused(),
-    ];
+    let all = canaries::every_run();
     let text = all.iter().map(Value::to_string).collect::<String>();
     for field in canaries::FIELDS {
         assert!(text.contains(&format!("\"{field}\":")), "no {field}");

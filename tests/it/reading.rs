@@ -58,7 +58,7 @@ fn half_written(folder: &Path) -> (PathBuf, String, usize) {
 fn a_half_written_last_line_is_left_out_and_said() {
     let folder = TempDir::new().unwrap();
     let (path, _, _) = half_written(folder.path());
-    let summary = summary_of(&[path]);
+    let summary = run(&mut send_nowhere([&path])).expect_code(5).summary();
     assert_eq!(total(&summary), total(&of_fixture("agno/3.1.10/simple.run.json")));
     assert_eq!(summary["oddities"], json!({"half_line": 1}));
 }

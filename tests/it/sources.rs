@@ -270,7 +270,7 @@ fn json_that_is_no_run_is_counted_and_said() {
     ];
     for (text, oddity, count) in mixed {
         let (_folder, path) = file("mixed.json", &text);
-        let ended = run(&mut send_nowhere([&path])).expect_code(0);
+        let ended = run(&mut send_nowhere([&path])).expect_code(5);
         assert_eq!(ended.summary()["oddities"][oddity], count, "{text}: {}", ended.stdout);
     }
     expect_odd("{\"milk\": 1}", "not_a_run", 1, "no Agno run");

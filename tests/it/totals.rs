@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use agno_otel::model::Tokens;
+
 use crate::support::{Case, Classes, calls, cases, counted, fixtures, gather, gather_records, records};
 
 /// Cases of which Agno stored less than the provider billed, with the classes it did store: input, cache read,
@@ -122,6 +124,15 @@ fn sources_fed_together_twice_and_in_any_order_give_the_same_totals() {
             let gathered = gather_records(&order, oddities.clone());
             assert_eq!(counted(&gathered), together, "{}", case.name);
         }
+    }
+}
+
+#[test]
+fn the_model_calls_of_every_trace_add_up_to_what_is_counted() {
+    for case in cases() {
+        let gathered = gather(&[&case.source]);
+        let calls = gathered.forest.runs.iter().flat_map(|run| &run.calls).map(|call| call.tokens);
+        assert_eq!(calls.sum::<Tokens>(), gathered.tokens(), "{}", case.name);
     }
 }
 

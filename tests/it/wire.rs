@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use agno_otel::clock::Clock;
+use agno_otel::otel::names;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -228,6 +230,24 @@ fn a_request_too_large_for_the_server_arrives_in_parts_each_span_once() {
             let requests: BTreeSet<usize> = points.iter().map(|point| point.request).collect();
             assert_eq!(requests.len(), 1, "{protocol}: {series:?} is spread over requests");
         }
+    }
+}
+
+#[test]
+fn a_span_too_large_with_its_content_arrives_without_and_says_so() {
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    let database = fixtures().join("agno/3.1.10/unicode_large.db");
+    for protocol in PROTOCOLS {
+        let receiver = small(protocol, 20_000, &REFUSED);
+        let mut command = agno_otel(["send", "--json", "--content", "full", "--endpoint", &receiver.url()]);
+        run(command.args(["--protocol", protocol]).arg(&database)).expect_code(0);
+        let has = |span: &&Span, name| span.attributes.iter().any(|attribute| attribute.key == name);
+        let spans = receiver.spans();
+        assert_eq!(spans.len(), 4, "{protocol}");
+        let bare = spans.iter().filter(|span| has(span, names::CONTENT_LEFT_OUT)).count();
+        let whole = spans.iter().filter(|span| has(span, names::OUTPUT_MESSAGES)).count();
+        // An answer of 200 kB is cut to 32 KiB, which is still too much: it stands on a run and its model call.
+        assert_eq!((bare, whole), (2, 2), "{protocol}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! `json.dumps` writes `NaN`, `Infinity` and `-Infinity` as bare words and lone surrogates as escapes. Both are
 //! data here, never a reason to refuse a run.
 
-/// Rewrites what Python writes and JSON forbids: bare `NaN` and infinities become `null`, lone surrogate
+/// Rewrites what Python writes and JSON forbids: bare `NaN`, infinities and numbers beyond a float's become `null`, lone surrogate
 /// escapes become the replacement character, raw control characters in strings are escaped, invalid UTF-8 is
 /// replaced. Text that is standard JSON comes back as it was.
 pub(super) fn repair(text: &[u8]) -> String {
@@ -13,7 +13,7 @@ pub(super) fn repair(text: &[u8]) -> String {
     while let Some(next) = rest.chars().next() {
         let taken = match next {
             '"' => copy_string(rest, &mut repaired),
-            'N' | 'I' | '-' => copy_word(rest, &mut repaired),
+            'N' | 'I' | '-' | '0'..='9' => copy_word(rest, &mut repaired),
             other => {
                 repaired.push(other);
                 other.len_utf8()
@@ -24,7 +24,8 @@ pub(super) fn repair(text: &[u8]) -> String {
     repaired
 }
 
-/// Copies a bare word Python uses for a number as `null`; anything else by its first character.
+/// Copies a number, or a bare word Python uses for one. What no float can hold becomes `null`; anything else is
+/// copied by its first character.
 fn copy_word(text: &str, repaired: &mut String) -> usize {
     for word in ["NaN", "-Infinity", "Infinity"] {
         if text.starts_with(word) {
@@ -32,9 +33,17 @@ fn copy_word(text: &str, repaired: &mut String) -> usize {
             return word.len();
         }
     }
-    let first = text.chars().next().unwrap_or(' ');
-    repaired.push(first);
-    first.len_utf8()
+    let is_of_number =
+        |letter: char| letter.is_ascii_digit() || matches!(letter, '+' | '-' | '.' | 'e' | 'E');
+    let number = text.split(|letter| !is_of_number(letter)).next().unwrap_or_default();
+    if number.is_empty() {
+        let first = text.chars().next().unwrap_or(' ');
+        repaired.push(first);
+        return first.len_utf8();
+    }
+    let fits = number.parse::<f64>().is_ok_and(f64::is_finite);
+    repaired.push_str(if fits { number } else { "null" });
+    number.len()
 }
 
 /// Copies a string literal including its quotes and returns how many bytes it took.
@@ -107,6 +116,14 @@ mod tests {
     fn words_of_python_become_null_outside_strings_only() {
         let repaired = repair(br#"{"a": NaN, "b": [-Infinity, Infinity, -1.5], "c": "NaN -Infinity"}"#);
         assert_eq!(repaired, r#"{"a": null, "b": [null, null, -1.5], "c": "NaN -Infinity"}"#);
+    }
+
+    #[test]
+    fn a_number_no_float_can_hold_becomes_null() {
+        let long = "9".repeat(400);
+        let repaired =
+            repair(format!(r#"{{"a": {long}, "b": -1e999, "c": 1e-999, "d": [1.5e3,-2]}}"#).as_bytes());
+        assert_eq!(repaired, r#"{"a": null, "b": null, "c": 1e-999, "d": [1.5e3,-2]}"#);
     }
 
     #[test]

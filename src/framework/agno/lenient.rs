@@ -3,7 +3,7 @@
 //! A record is data of somebody else's program. One field of another type must never cost the run.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,21 +11,49 @@ use serde::Deserialize;
 use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
 };
+use sha2::{Digest as _, Sha256};
+
+use crate::framework::{Oddities, Oddity};
+
+/// Bytes of a name, an id or a word. Each stands on every span of its run, and nobody reads a longer one.
+pub(super) const MAX_TEXT_BYTES: usize = 1_024;
+
+/// How deep a value may hold values of its own kind: a team's member may be a team. Each level takes stack.
+const MAX_DEPTH: usize = 16;
 
 thread_local! {
-    /// Fields of an unexpected type met since the count was last taken. A deserializer has no other way to
-    /// hand a remark to its caller; `take_odd_fields` is called around every parse.
-    static ODD_FIELDS: Cell<u64> = const { Cell::new(0) };
+    /// How deep the value being read lies in others of its kind.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// What was odd about fields since it was last taken. A deserializer has no other way to hand a remark to its
+    /// caller; `take_oddities` is called around every parse.
+    static ODDITIES: RefCell<Oddities> = RefCell::default();
 }
 
-/// How many fields had an unexpected type since the last call.
-pub(super) fn take_odd_fields() -> u64 {
-    ODD_FIELDS.with(Cell::take)
+/// What was odd about fields since the last call.
+pub(super) fn take_oddities() -> Oddities {
+    ODDITIES.with(RefCell::take)
+}
+
+fn remark(oddity: Oddity) {
+    ODDITIES.with(|oddities| oddities.borrow_mut().add(oddity));
 }
 
 fn odd<T: Default>() -> T {
-    ODD_FIELDS.with(|count| count.set(count.get().saturating_add(1)));
+    remark(Oddity::FieldType);
     T::default()
+}
+
+/// A text of bounded length. Of a longer one the beginning is kept, with a hash of the whole, so that different
+/// ids stay different.
+fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text;
+    }
+    remark(Oddity::LongText);
+    let end = text.floor_char_boundary(MAX_TEXT_BYTES - 32);
+    let digest = Sha256::digest(text.as_bytes());
+    let hash = digest.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    Cow::Owned(format!("{}…{hash:016x}", text.get(..end).unwrap_or_default()))
 }
 
 /// Implements the visits that the type does not want: they count as odd.
@@ -78,10 +106,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             type Value = Text<'a>;
             odd_visits!(bool list map null);
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Some(Cow::Borrowed(text))))
+                Ok(Text(Some(bounded(Cow::Borrowed(text)))))
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Some(Cow::Owned(text.to_owned()))))
+                Ok(Text(Some(bounded(Cow::Owned(text.to_owned())))))
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
                 Ok(Text(Some(Cow::Owned(number.to_string()))))
@@ -233,6 +261,24 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A value that may hold others of its kind: what lies too deep is passed over and counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bounded<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Bounded<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let depth = DEPTH.get();
+        if depth == MAX_DEPTH {
+            remark(Oddity::TooDeep);
+            return IgnoredAny::deserialize(deserializer).map(|_| Self::default());
+        }
+        DEPTH.set(depth + 1);
+        let value = T::deserialize(deserializer);
+        DEPTH.set(depth);
+        value.map(Self)
+    }
+}
+
 /// A map in the order it was written.
 #[derive(Debug, Clone)]
 pub(super) struct Map<T>(pub(super) Vec<(String, T)>);
@@ -276,7 +322,7 @@ mod tests {
             done: Flag,
             items: List<IgnoredAny>,
         }
-        take_odd_fields();
+        take_oddities();
         let probe: Probe<'_> =
             serde_json::from_str(r#"{"name": {"x": 1}, "tokens": "7", "done": 3, "items": [1, {"a": 1}]}"#)
                 .unwrap();
@@ -284,7 +330,23 @@ mod tests {
         assert_eq!(probe.tokens, Number::Absent);
         assert_eq!(probe.done.0, None);
         assert_eq!(probe.items.0.len(), 1);
-        assert_eq!(take_odd_fields(), 4);
-        assert_eq!(take_odd_fields(), 0);
+        assert_eq!(take_oddities().count(Oddity::FieldType), 4);
+        assert!(take_oddities().is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_stays_different_from_others() {
+        let read = |text: &str| {
+            let json = serde_json::to_string(text).unwrap();
+            serde_json::from_str::<Text<'_>>(&json).map(|text| text.owned().unwrap())
+        };
+        take_oddities();
+        let fits = "é".repeat(MAX_TEXT_BYTES / 2);
+        assert_eq!(read(&fits).unwrap(), fits);
+        assert!(take_oddities().is_empty());
+        let [one, other] = ["1", "2"].map(|end| read(&format!("{fits}{end}")).unwrap());
+        assert!(one.len() <= MAX_TEXT_BYTES && one.starts_with("éé"), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(take_oddities().count(Oddity::LongText), 2);
     }
 }

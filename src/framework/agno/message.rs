@@ -1,18 +1,20 @@
 //! Messages, tool calls and reasoning of one run into the model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::value::RawValue;
 
+use super::content;
 use super::lenient::Number;
 use super::record::{DelegationRecord, MessageRecord, RunRecord, ToolRecord};
 use super::tokens::{Rule, stated};
-use crate::framework::{Oddities, Oddity};
+use crate::framework::{Keep, Oddities, Oddity};
+use crate::model::content::ToolContent;
 use crate::model::{Message, ModelCall, ToolCall};
 
-/// Seconds since the epoch outside of which a time is not believed: 2001 to 2100.
-const BELIEVABLE_UNIX_S: std::ops::Range<f64> = 1e9..4.1e9;
+/// Seconds since the epoch outside of which a time is not believed: 2001 to 2099.
+const BELIEVABLE_S: std::ops::Range<i64> = 1_000_000_000..4_100_000_000;
 /// Durations beyond this are not believed: a year.
 const LONGEST_S: f64 = 3.2e7;
 
@@ -22,6 +24,8 @@ pub(super) struct Conversation {
     pub(super) calls: Vec<ModelCall>,
     pub(super) tools: Vec<ToolCall>,
     pub(super) messages: Vec<Message>,
+    /// What went into the tools and came out, by their keys, where that was asked for.
+    pub(super) tool_contents: BTreeMap<String, ToolContent>,
     /// True when every executed tool was asked for by a message that is stored.
     pub(super) complete: bool,
 }
@@ -31,6 +35,7 @@ pub(super) fn read(
     record: &RunRecord<'_>,
     provider: Option<&str>,
     inherited: usize,
+    keep: Keep,
     oddities: &mut Oddities,
 ) -> Conversation {
     let is_foreign =
@@ -45,7 +50,7 @@ pub(super) fn read(
         }
     }
     let mut conversation = Conversation { complete: true, ..Conversation::default() };
-    let mut reader = Reader { record, provider, oddities, conversation: &mut conversation };
+    let mut reader = Reader { record, provider, keep, oddities, conversation: &mut conversation };
     reader.reasoning_messages();
     reader.messages(&own);
     reader.tools(&own, &foreign_tools);
@@ -55,6 +60,7 @@ pub(super) fn read(
 struct Reader<'r, 'a> {
     record: &'r RunRecord<'a>,
     provider: Option<&'r str>,
+    keep: Keep,
     oddities: &'r mut Oddities,
     conversation: &'r mut Conversation,
 }
@@ -67,7 +73,7 @@ impl Reader<'_, '_> {
         for (place, message) in self.record.reasoning_messages.0.iter().enumerate() {
             let repeated = message.id.as_str().is_some_and(|id| known.contains(id));
             if !repeated && message.role.as_str() == Some("assistant") && message.metrics.0.is_some() {
-                let mut call = self.call(message, format!("reasoning/{place}"));
+                let mut call = self.call(message, reasoning_key(place));
                 "reasoning_model".clone_into(&mut call.role);
                 self.conversation.calls.push(call);
             }
@@ -75,6 +81,7 @@ impl Reader<'_, '_> {
     }
 
     fn messages(&mut self, own: &[(usize, &MessageRecord<'_>)]) {
+        let mut keys = BTreeMap::new();
         let last_user = own.iter().rposition(|(_, message)| message.role.as_str() == Some("user"));
         for (order, (place, message)) in own.iter().enumerate() {
             let role = message.role.as_str().unwrap_or("unknown");
@@ -85,14 +92,17 @@ impl Reader<'_, '_> {
             match role {
                 "assistant" | "model" if !is_example => {
                     let mut call = self.call(message, format!("message/{place}"));
+                    call.key = unique(call.key, &mut keys);
                     call.position = Some(*place);
                     self.conversation.calls.push(call);
                 }
                 "tool" if message.tool_call_id.as_str().is_some() => {}
                 _ => self.conversation.messages.push(Message {
                     id: message.id.owned(),
-                    role: role.to_owned(),
-                    created_at_s: message.created_at.integer(),
+                    // Anything but a word could be content.
+                    role: if super::is_word(role) { role } else { "unknown" }.to_owned(),
+                    created_at_s: second(message.created_at, self.oddities),
+                    position: *place,
                 }),
             }
         }
@@ -128,55 +138,68 @@ impl Reader<'_, '_> {
             duration_ns,
             time_to_first_token_ns: first_ns,
             streamed: duration_ns.is_none() && first_ns.is_some(),
-            created_at_s: message.created_at.integer(),
+            created_at_s: second(message.created_at, self.oddities),
             position: None,
             step: None,
         }
     }
 
     fn tools(&mut self, own: &[(usize, &MessageRecord<'_>)], foreign: &BTreeSet<&str>) {
-        let mut asked = BTreeMap::<&str, Vec<usize>>::new();
+        let calls = self.conversation.calls.iter().enumerate();
+        let calls: BTreeMap<usize, usize> =
+            calls.filter_map(|(at, call)| call.position.map(|place| (place, at))).collect();
+        let mut asked = BTreeMap::<&str, VecDeque<usize>>::new();
         for (place, message) in own {
-            let place = self.conversation.calls.iter().position(|call| call.position == Some(*place));
             for id in requested_ids(message) {
-                asked.entry(id).or_default().extend(place);
+                asked.entry(id).or_default().extend(calls.get(place));
             }
         }
-        let mut results = BTreeMap::<&str, Vec<&MessageRecord<'_>>>::new();
+        let mut results = BTreeMap::<&str, VecDeque<&MessageRecord<'_>>>::new();
         for (_, message) in own.iter().filter(|(_, message)| message.role.as_str() == Some("tool")) {
             if let Some(id) = message.tool_call_id.as_str() {
-                results.entry(id).or_default().push(message);
+                results.entry(id).or_default().push_back(message);
             }
         }
+        let other_ids = other_ids(own);
         let mut names = BTreeMap::<String, usize>::new();
         for (place, tool) in self.record.tools.0.iter().enumerate() {
             let id = tool.tool_call_id.as_str();
+            let other_id = id.and_then(|id| other_ids.get(id).copied());
             let asked_by = id.and_then(|id| take_first(&mut asked, id));
             if asked_by.is_none() && id.is_some_and(|id| foreign.contains(id)) {
                 continue;
             }
             self.conversation.complete &= asked_by.is_some() || id.is_none();
-            let result = id.and_then(|id| take_first(&mut results, id));
+            let result = [id, other_id].into_iter().flatten().find_map(|id| take_first(&mut results, id));
             let mut call = self.tool(tool, result, place);
             call.asked_by = asked_by;
             call.key = unique(call.key, &mut names);
+            self.keep(&call.key, tool.tool_args, tool.result.or(result.and_then(|message| message.content)));
             self.conversation.tools.push(call);
         }
         for message in results.into_values().flatten() {
             let id = message.tool_call_id.as_str();
-            let mut call = tool_of_message(message);
+            let mut call = tool_of_message(message, self.oddities);
             call.asked_by = id.and_then(|id| take_first(&mut asked, id));
             call.key = unique(call.key, &mut names);
+            self.keep(&call.key, message.tool_args, message.content);
             self.conversation.tools.push(call);
         }
         self.conversation.tools.sort_by_key(|tool| tool.asked_by);
+    }
+
+    fn keep(&mut self, key: &str, arguments: Option<&RawValue>, result: Option<&RawValue>) {
+        if self.keep == Keep::Content {
+            self.conversation.tool_contents.insert(key.to_owned(), content::of_tool(arguments, result));
+        }
     }
 
     fn tool(&mut self, tool: &ToolRecord<'_>, result: Option<&MessageRecord<'_>>, place: usize) -> ToolCall {
         let metrics = tool.metrics.0.as_ref();
         let time = |number: Number, oddities: &mut Oddities| {
             let seconds = number.float()?;
-            if !BELIEVABLE_UNIX_S.contains(&seconds) {
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then not believed")]
+            if !is_second(seconds as i64) {
                 oddities.add(Oddity::UnbelievableTime);
                 return None;
             }
@@ -203,7 +226,7 @@ impl Reader<'_, '_> {
             start_ns,
             end_ns,
             duration_ns,
-            created_at_s: result.and_then(|message| message.created_at.integer()),
+            created_at_s: result.and_then(|message| second(message.created_at, self.oddities)),
             asked_by: None,
             delegates,
             child_run_id: tool.child_run_id.owned(),
@@ -213,8 +236,13 @@ impl Reader<'_, '_> {
     }
 }
 
+/// The key of a call whose message has no id and stands in `reasoning_messages`.
+pub(super) fn reasoning_key(place: usize) -> String {
+    format!("reasoning/{place}")
+}
+
 /// A tool call known only by the message with its result: runs that failed or were stopped keep no `tools`.
-fn tool_of_message(message: &MessageRecord<'_>) -> ToolCall {
+fn tool_of_message(message: &MessageRecord<'_>, oddities: &mut Oddities) -> ToolCall {
     let name = message.tool_name.as_str().unwrap_or("unknown");
     ToolCall {
         key: message.tool_call_id.owned().unwrap_or_default(),
@@ -227,7 +255,7 @@ fn tool_of_message(message: &MessageRecord<'_>) -> ToolCall {
         start_ns: None,
         end_ns: None,
         duration_ns: None,
-        created_at_s: message.created_at.integer(),
+        created_at_s: second(message.created_at, oddities),
         asked_by: None,
         delegates: delegates(name),
         child_run_id: None,
@@ -270,9 +298,19 @@ fn requested_ids<'m>(message: &'m MessageRecord<'_>) -> impl Iterator<Item = &'m
     })
 }
 
-fn take_first<T: Copy>(lists: &mut BTreeMap<&str, Vec<T>>, id: &str) -> Option<T> {
-    let list = lists.get_mut(id)?;
-    (!list.is_empty()).then(|| list.remove(0))
+/// The Responses API has an id of the item and one of the call, and Agno 2.0 keeps the one on the tool and the
+/// other on the message with its result.
+fn other_ids<'m>(own: &[(usize, &'m MessageRecord<'_>)]) -> BTreeMap<&'m str, &'m str> {
+    let requested = own.iter().flat_map(|(_, message)| &message.tool_calls.0);
+    let pairs = requested.filter_map(|tool| tool.id.as_str().zip(tool.call_id.as_str()));
+    pairs
+        .filter(|(id, call_id)| id != call_id)
+        .flat_map(|(id, call_id)| [(id, call_id), (call_id, id)])
+        .collect()
+}
+
+fn take_first<T>(lists: &mut BTreeMap<&str, VecDeque<T>>, id: &str) -> Option<T> {
+    lists.get_mut(id)?.pop_front()
 }
 
 /// A key no other call of the run has: providers that number their tool calls begin again at each message.
@@ -280,6 +318,21 @@ fn unique(key: String, seen: &mut BTreeMap<String, usize>) -> String {
     let count = seen.entry(key.clone()).or_default();
     *count += 1;
     if *count == 1 { key } else { format!("{key}#{count}") }
+}
+
+/// A Unix second, if it can be one.
+pub(super) fn second(number: Number, oddities: &mut Oddities) -> Option<i64> {
+    let said = number.integer();
+    let second = said.filter(|second| is_second(*second));
+    if second.is_none() && number != Number::Absent {
+        oddities.add(Oddity::UnbelievableTime);
+    }
+    second
+}
+
+/// True for Unix seconds that a record can have been made at.
+pub(super) fn is_second(second: i64) -> bool {
+    BELIEVABLE_S.contains(&second)
 }
 
 /// Seconds to nanoseconds, if they can be a duration.

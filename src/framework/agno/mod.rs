@@ -4,8 +4,11 @@
 //! runs, the row of a session with its runs, or the row of a run; JSON inside a JSON string (how Agno 2 stores
 //! it in SQLite) is opened.
 
+mod content;
 mod json;
 mod lenient;
+mod matching;
+mod media;
 mod message;
 mod record;
 mod run;
@@ -16,14 +19,14 @@ mod usage;
 
 use serde_json::value::RawValue;
 
-use super::{Oddities, Oddity};
+use super::{Keep, Oddities, Oddity};
 use crate::model::step::Scalar;
 use record::RunRecord;
 
 pub use usage::settle;
 
-/// How often a JSON string may hold JSON again. Agno 2 does it once.
-const MAX_STRING_LAYERS: usize = 3;
+/// How deep a run may lie in a record: a list of rows, a row, a string in it, its list, a run are five.
+const MAX_LAYERS: usize = 8;
 /// Scalars of `provider_metrics` kept for a span.
 const MAX_PROVIDER_SCALARS: usize = 32;
 /// Bytes kept of a provider's own word.
@@ -80,32 +83,39 @@ pub struct Decoded {
     pub runs: Vec<DecodedRun>,
     /// What was not understood.
     pub oddities: Oddities,
+    /// How much was asked for.
+    pub keep: Keep,
 }
 
 /// Decodes one record.
 ///
 /// Never fails: text that is no JSON, or JSON that is no run, is an oddity.
-pub fn decode(json: &[u8], columns: &Columns) -> Decoded {
-    let mut decoded = Decoded::default();
-    lenient::take_odd_fields();
+pub fn decode(json: &[u8], columns: &Columns, keep: Keep) -> Decoded {
+    let mut decoded = Decoded { keep, ..Decoded::default() };
+    lenient::take_oddities();
     decode_text(json, columns, &mut decoded, 0);
-    decoded.oddities.add_many(Oddity::FieldType, lenient::take_odd_fields());
+    decoded.oddities.merge(&lenient::take_oddities());
     decoded
 }
 
 fn decode_text(json: &[u8], columns: &Columns, decoded: &mut Decoded, layer: usize) {
+    if layer >= MAX_LAYERS {
+        return decoded.oddities.add(Oddity::TooDeep);
+    }
+    let odd_before = lenient::take_oddities();
+    decoded.oddities.merge(&odd_before);
     let parsed = std::str::from_utf8(json).ok().and_then(|text| Parsed::of(text).ok());
     if let Some(parsed) = parsed {
         return decode_parsed(parsed, columns, decoded, layer);
     }
     // What the failed parse counted is counted again by the next one.
-    lenient::take_odd_fields();
+    lenient::take_oddities();
     let repaired = json::repair(json);
     let without_repeats;
     let parsed = if let Ok(parsed) = Parsed::of(&repaired) {
         Ok(parsed)
     } else {
-        lenient::take_odd_fields();
+        lenient::take_oddities();
         // Repeated keys: a `Value` keeps the last of them, as Python does.
         without_repeats = serde_json::from_str::<serde_json::Value>(&repaired).map(|value| value.to_string());
         match &without_repeats {
@@ -150,10 +160,10 @@ fn decode_parsed(parsed: Parsed<'_>, columns: &Columns, decoded: &mut Decoded, l
         Parsed::List(items) => {
             for (place, item) in items.into_iter().enumerate() {
                 let index = columns.index.or(i64::try_from(place).ok());
-                decode_text(item.get().as_bytes(), &Columns { index, ..columns.clone() }, decoded, layer);
+                decode_text(item.get().as_bytes(), &Columns { index, ..columns.clone() }, decoded, layer + 1);
             }
         }
-        Parsed::Text(text) if layer < MAX_STRING_LAYERS => {
+        Parsed::Text(text) if text.trim_start().starts_with(['{', '[', '"', 'n']) => {
             decode_text(text.as_bytes(), columns, decoded, layer + 1);
         }
         // An unset JSON column holds `null`.
@@ -165,7 +175,7 @@ fn decode_parsed(parsed: Parsed<'_>, columns: &Columns, decoded: &mut Decoded, l
 fn decode_object(record: &RunRecord<'_>, columns: &Columns, decoded: &mut Decoded, layer: usize) {
     let columns = columns_of(record, columns);
     if let Some(run_data) = record.run_data {
-        return decode_text(run_data.get().as_bytes(), &columns, decoded, layer);
+        return decode_text(run_data.get().as_bytes(), &columns, decoded, layer + 1);
     }
     if let (Some(runs), None) = (record.runs, record.run_id.as_str()) {
         let columns = Columns { stored_at_s: None, index: None, ..columns };
@@ -188,7 +198,26 @@ fn decode_object(record: &RunRecord<'_>, columns: &Columns, decoded: &mut Decode
             (false, false) => decoded.oddities.add(Oddity::NotARun),
         };
     }
+    if !is_agnos(record) {
+        return decoded.oddities.add(Oddity::NotARun);
+    }
     run::flatten(record, &columns, None, decoded);
+}
+
+/// True for an object with more of a run than an id: other programs have runs too.
+fn is_agnos(record: &RunRecord<'_>) -> bool {
+    let names = [
+        &record.agent_id,
+        &record.agent_name,
+        &record.team_id,
+        &record.team_name,
+        &record.workflow_id,
+        &record.workflow_name,
+        &record.session_id,
+    ];
+    names.iter().any(|name| name.as_str().is_some())
+        || !record.messages.0.is_empty()
+        || record.metrics.0.is_some()
 }
 
 /// 1.x keeps runs under `memory`, and metrics as one list per field.
@@ -204,7 +233,9 @@ fn columns_of(record: &RunRecord<'_>, columns: &Columns) -> Columns {
         session_id: record.session_id.owned().or_else(|| columns.session_id.clone()),
         user_id: record.user_id.owned().or_else(|| columns.user_id.clone()),
         stored_at_s: match record.updated_at {
-            Some(raw) if is_run_row => raw.get().trim().parse().ok(),
+            Some(raw) if is_run_row => {
+                raw.get().trim().parse().ok().filter(|second| message::is_second(*second))
+            }
             _ => columns.stored_at_s,
         },
         index: if is_run_row { record.run_index.integer() } else { columns.index },

@@ -1,13 +1,12 @@
 //! Agno's JSON exactly as Agno writes it, for 2.0 to 3.1; serde and nothing else.
 //!
 //! Agno drops `None` and 0 in most objects and keeps `null` in others, so every field is optional and absent
-//! means 0 or unknown. Content is passed over as raw text.
+//! means 0 or unknown. Content is passed over as raw text, and opened only where it was asked for (`content.rs`).
 
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{Flag, List, Map, Number, Object, Text};
+use super::lenient::{Bounded, Flag, List, Map, Number, Object, Text};
 
 /// A run of an agent, team or workflow; also the row of a session or a run that holds them (`JsonDb`).
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +29,12 @@ pub(super) struct RunRecord<'a> {
     pub(super) status: Text<'a>,
     pub(super) created_at: Number,
     pub(super) content: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
+    pub(super) images: Option<&'a RawValue>,
+    pub(super) videos: Option<&'a RawValue>,
+    pub(super) audio: Option<&'a RawValue>,
+    pub(super) files: Option<&'a RawValue>,
+    pub(super) response_audio: Option<&'a RawValue>,
     pub(super) metadata: Option<&'a RawValue>,
     pub(super) messages: List<MessageRecord<'a>>,
     pub(super) reasoning_messages: List<MessageRecord<'a>>,
@@ -41,10 +46,11 @@ pub(super) struct RunRecord<'a> {
     pub(super) forked_from_run_id: Text<'a>,
     pub(super) forked_from_session_id: Text<'a>,
     pub(super) forked_from_message_index: Number,
-    pub(super) member_responses: List<Self>,
-    pub(super) step_executor_runs: List<Self>,
-    pub(super) workflow_agent_run: Object<Box<Self>>,
-    pub(super) step_results: StepNodes<'a>,
+    pub(super) member_responses: Bounded<List<Self>>,
+    pub(super) step_executor_runs: Bounded<List<Self>>,
+    pub(super) workflow_agent_run: Bounded<Object<Box<Self>>>,
+    /// Steps, and lists of steps where they ran together; read by `steps`, which bounds its depth.
+    pub(super) step_results: Option<&'a RawValue>,
     // What tells a row, an event or a 1.x record from a run.
     pub(super) runs: Option<&'a RawValue>,
     pub(super) run_data: Option<&'a RawValue>,
@@ -70,6 +76,14 @@ pub(super) struct MessageRecord<'a> {
     pub(super) tool_args: Option<&'a RawValue>,
     pub(super) tool_call_error: Flag,
     pub(super) content: Option<&'a RawValue>,
+    pub(super) images: Option<&'a RawValue>,
+    pub(super) videos: Option<&'a RawValue>,
+    pub(super) audio: Option<&'a RawValue>,
+    pub(super) files: Option<&'a RawValue>,
+    pub(super) image_output: Option<&'a RawValue>,
+    pub(super) video_output: Option<&'a RawValue>,
+    pub(super) audio_output: Option<&'a RawValue>,
+    pub(super) file_output: Option<&'a RawValue>,
     pub(super) provider_data: Object<ProviderDataRecord<'a>>,
     pub(super) metrics: Object<MetricsRecord<'a>>,
 }
@@ -89,6 +103,10 @@ pub(super) struct RequestedToolRecord<'a> {
     pub(super) id: Text<'a>,
     /// The Responses API has an id of the item and one of the call.
     pub(super) call_id: Text<'a>,
+    /// Its name, and its arguments as JSON in a string.
+    pub(super) function: Option<&'a RawValue>,
+    /// Gemini's results up to 2.0 stand in the list of calls of one message.
+    pub(super) content: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,7 +161,7 @@ pub(super) struct MetricsRecord<'a> {
     pub(super) time_to_first_token: Number,
     #[serde(borrow)]
     pub(super) provider_metrics: Option<&'a RawValue>,
-    pub(super) details: Map<List<Self>>,
+    pub(super) details: Bounded<Map<List<Self>>>,
     // ModelMetrics only.
     pub(super) id: Text<'a>,
     pub(super) provider: Text<'a>,
@@ -170,49 +188,7 @@ pub(super) struct StepRecord<'a> {
     pub(super) step_run_id: Text<'a>,
     pub(super) metrics: Object<MetricsRecord<'a>>,
     pub(super) success: Flag,
+    pub(super) error: Option<&'a RawValue>,
     pub(super) is_paused: Flag,
-    pub(super) steps: StepNodes<'a>,
-}
-
-/// `step_results`: steps, and lists of steps where they ran together.
-#[derive(Debug, Default)]
-pub(super) struct StepNodes<'a>(pub(super) Vec<StepNode<'a>>);
-
-#[derive(Debug)]
-pub(super) enum StepNode<'a> {
-    One(Box<StepRecord<'a>>),
-    Several(StepNodes<'a>),
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for StepNodes<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = StepNodes<'de>;
-            fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                text.write_str("a list of steps")
-            }
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-                Ok(StepNodes::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut nodes = Vec::new();
-                while let Some(raw) = list.next_element::<&'de RawValue>()? {
-                    // A step that does not parse is left out; the run it executed is still a run.
-                    if raw.get().starts_with('[') {
-                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::Several));
-                    } else {
-                        nodes.extend(serde_json::from_str(raw.get()).ok().map(StepNode::One));
-                    }
-                }
-                Ok(StepNodes(nodes))
-            }
-        }
-        let raw = <&'de RawValue>::deserialize(deserializer)?;
-        let mut inner = serde_json::Deserializer::from_str(raw.get());
-        if !raw.get().starts_with('[') {
-            return Ok(Self::default());
-        }
-        inner.deserialize_any(Visit).map_err(serde::de::Error::custom)
-    }
+    pub(super) steps: Option<&'a RawValue>,
 }

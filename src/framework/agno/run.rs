@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use super::lenient::{Number, Text};
 use super::message::{self, Conversation, duration, text_hash};
 use super::record::{MetricsRecord, RunRecord};
+use super::steps::Results;
 use super::tokens::{Rule, provider_name, stated};
 use super::usage::{Detail, Recorded};
-use super::{Columns, Decoded, DecodedRun, steps};
-use crate::framework::{Oddities, Oddity};
+use super::{Columns, Decoded, DecodedRun, content, steps};
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::model::run::{Moment, uuid_bytes};
 use crate::model::{ModelCall, Run, RunKey, RunKind, RunStatus, Stated, Usage};
 
@@ -26,14 +27,14 @@ pub(super) fn flatten(
     if record.metrics.0.as_ref().is_some_and(is_legacy) {
         return decoded.oddities.add(Oddity::AgnoV1);
     }
-    let run = read(record, columns, parent, &mut decoded.oddities);
+    let run = read(record, columns, parent, decoded.keep, &mut decoded.oddities);
     let inner =
         Columns { stored_at_s: None, index: None, session_id: run.run.session_id.clone(), ..columns.clone() };
     decoded.runs.push(run);
-    for nested in record.member_responses.0.iter().chain(&record.step_executor_runs.0) {
+    for nested in record.member_responses.0.0.iter().chain(&record.step_executor_runs.0.0) {
         flatten(nested, &inner, Some(run_id), decoded);
     }
-    if let Some(nested) = &record.workflow_agent_run.0 {
+    if let Some(nested) = &record.workflow_agent_run.0.0 {
         let place = decoded.runs.len();
         flatten(nested, &inner, Some(run_id), decoded);
         // A workflow's agent has no name, and an id that is another one in every process.
@@ -57,15 +58,18 @@ fn read(
     record: &RunRecord<'_>,
     columns: &Columns,
     parent: Option<&str>,
+    keep: Keep,
     oddities: &mut Oddities,
 ) -> DecodedRun {
     let (kind, entity_id, entity_name) = entity(record);
     let provider = record.model_provider.as_str().map(provider_name);
-    let conversation = message::read(record, provider.as_deref(), inherited_messages(record), oddities);
-    let (steps, step_details) = steps::read(&record.step_results, oddities);
-    let recorded = recorded(record, kind, &conversation, provider.as_deref(), step_details, oddities);
-    let Conversation { calls, tools, messages, .. } = conversation;
+    let conversation = message::read(record, provider.as_deref(), inherited_messages(record), keep, oddities);
+    let Results { steps, details, errors } = steps::read(record.step_results, keep, oddities);
+    let recorded = recorded(record, kind, &conversation, provider.as_deref(), details, oddities);
+    let Conversation { calls, tools, messages, tool_contents, .. } = conversation;
     let status = status(record, oddities);
+    let content = (keep == Keep::Content)
+        .then(|| Box::new(content::read(record, kind, status == RunStatus::Error, tool_contents, errors)));
     let session_id = record.session_id.owned().or_else(|| columns.session_id.clone());
     let run_id = record.run_id.as_str().unwrap_or_default();
     let parent = record.parent_run_id.as_str().or(parent).filter(|id| *id != run_id);
@@ -83,7 +87,7 @@ fn read(
         provider,
         model: record.model.owned(),
         index: columns.index,
-        created_at_s: record.created_at.integer(),
+        created_at_s: message::second(record.created_at, oddities),
         stored_at_s: columns.stored_at_s,
         duration_ns: None,
         time_to_first_token_ns: None,
@@ -99,11 +103,12 @@ fn read(
         forked_from_run_id: record.forked_from_run_id.owned(),
         forked_from_session_id: record.forked_from_session_id.owned(),
         answer_hash: parent.and_then(|_| text_hash(record.content)),
+        content,
     };
     if let Some(metrics) = &record.metrics.0 {
         figures(metrics, &mut run, oddities);
     }
-    run.moments = moments(record, &run);
+    run.moments = moments(record, &run, oddities);
     DecodedRun { run, recorded }
 }
 
@@ -121,7 +126,7 @@ fn inherited_messages(record: &RunRecord<'_>) -> usize {
 /// `details` nor times of messages, by which they are known.
 fn figures(metrics: &MetricsRecord<'_>, run: &mut Run, oddities: &mut Oddities) {
     let has_times = |call: &ModelCall| call.duration_ns.is_some() || call.time_to_first_token_ns.is_some();
-    let believes_first_token = !metrics.details.0.is_empty() || run.calls.iter().any(has_times);
+    let believes_first_token = has_details(metrics) || run.calls.iter().any(has_times);
     run.duration_ns = duration(metrics.duration.float(), oddities);
     run.stated = stated(metrics, &mut Oddities::default());
     if believes_first_token {
@@ -191,7 +196,7 @@ fn recorded(
     let Some(metrics) = record.metrics.0.as_ref() else {
         return Recorded::Messages;
     };
-    let has_details = !metrics.details.0.is_empty();
+    let has_details = has_details(metrics);
     let from_messages = conversation.calls.iter().any(|call| !call.tokens.is_zero()) && conversation.complete;
     if !has_details && from_messages {
         return Recorded::Messages;
@@ -204,6 +209,11 @@ fn recorded(
         Some(detail) if !detail.usage.tokens.is_zero() => Recorded::Sum(Box::new(detail)),
         _ => Recorded::Messages,
     }
+}
+
+/// True where `metrics.details` says anything: an empty list of entries is no sum.
+fn has_details(metrics: &MetricsRecord<'_>) -> bool {
+    metrics.details.0.0.iter().any(|(_, entries)| !entries.0.is_empty())
 }
 
 /// The entries of `metrics.details`; without them the metrics themselves, as the main model's.
@@ -222,11 +232,11 @@ pub(super) fn details(
         let usage = Usage { role: role.to_owned(), provider, model, spender: None, tokens };
         Detail { usage, stated, rule: rule.as_str(), step_run_id: None }
     };
-    if metrics.details.0.is_empty() {
+    if !has_details(metrics) {
         return vec![detail("model", metrics, oddities)];
     }
     let entries =
-        metrics.details.0.iter().flat_map(|(role, list)| list.0.iter().map(move |entry| (role, entry)));
+        metrics.details.0.0.iter().flat_map(|(role, list)| list.0.iter().map(move |entry| (role, entry)));
     entries.map(|(role, entry)| detail(role, entry, oddities)).collect()
 }
 
@@ -242,7 +252,7 @@ fn traceparent(metadata: Option<&RawValue>) -> Option<String> {
     serde_json::from_str::<Metadata<'_>>(raw.get()).ok()?.traceparent.owned()
 }
 
-fn moments(record: &RunRecord<'_>, run: &Run) -> Vec<Moment> {
+fn moments(record: &RunRecord<'_>, run: &Run, oddities: &mut Oddities) -> Vec<Moment> {
     let mut moments = Vec::new();
     if let Some(compaction) = &record.compaction.0 {
         let figures = [
@@ -254,7 +264,7 @@ fn moments(record: &RunRecord<'_>, run: &Run) -> Vec<Moment> {
             figures.into_iter().filter_map(|(name, number)| number.integer().map(|value| (name, value)));
         moments.push(Moment {
             name: "agno.compaction",
-            at_s: compaction.created_at.integer(),
+            at_s: message::second(compaction.created_at, oddities),
             figures: figures.collect(),
         });
     }

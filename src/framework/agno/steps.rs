@@ -1,44 +1,72 @@
 //! Workflow steps: Agno's nested lists into a flat list that points to parents.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::content::error_text;
 use super::message::duration;
-use super::record::{StepNode, StepNodes, StepRecord};
+use super::record::StepRecord;
 use super::usage::Detail;
-use crate::framework::Oddities;
+use crate::framework::{Keep, Oddities, Oddity};
 use crate::model::step::Spender;
 use crate::model::{RunKind, Step};
 
-/// Reads `step_results`. Returns the steps, and what steps state of their executors' spend; it counts only
-/// where the executor's run was not kept (`store_executor_outputs=False`).
-pub(super) fn read(nodes: &StepNodes<'_>, oddities: &mut Oddities) -> (Vec<Step>, Vec<Detail>) {
-    let mut reader = Reader { steps: Vec::new(), details: Vec::new(), oddities };
-    reader.nodes(nodes, None, "");
-    (reader.steps, reader.details)
+/// Steps within steps, lists within lists: a nested workflow in a loop in a condition is five.
+const MAX_DEPTH: usize = 64;
+
+/// What `step_results` says.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    pub(super) steps: Vec<Step>,
+    /// What steps state of their executors' spend; it counts only where the executor's run was not kept
+    /// (`store_executor_outputs=False`).
+    pub(super) details: Vec<Detail>,
+    /// The texts of steps' errors by path, where content is kept.
+    pub(super) errors: BTreeMap<String, String>,
+}
+
+pub(super) fn read(nodes: Option<&RawValue>, keep: Keep, oddities: &mut Oddities) -> Results {
+    let mut reader = Reader { found: Results::default(), keep, oddities };
+    reader.nodes(nodes, None, "", 0);
+    reader.found
 }
 
 struct Reader<'o> {
-    steps: Vec<Step>,
-    details: Vec<Detail>,
+    found: Results,
+    keep: Keep,
     oddities: &'o mut Oddities,
 }
 
 impl Reader<'_> {
-    fn nodes(&mut self, nodes: &StepNodes<'_>, parent: Option<usize>, prefix: &str) {
-        for (place, node) in nodes.0.iter().enumerate() {
+    /// A list of steps, in which a list stands for steps that ran together.
+    fn nodes(&mut self, nodes: Option<&RawValue>, parent: Option<usize>, prefix: &str, depth: usize) {
+        let Some(nodes) = nodes.filter(|nodes| nodes.get().starts_with('[')) else {
+            return;
+        };
+        if depth == MAX_DEPTH {
+            return self.oddities.add(Oddity::TooDeep);
+        }
+        // A step that does not parse is left out; the run it executed is still a run.
+        for (place, node) in items(nodes).into_iter().enumerate() {
             let path = if prefix.is_empty() { place.to_string() } else { format!("{prefix}/{place}") };
-            match node {
-                StepNode::One(step) => self.step(step, parent, &path),
-                StepNode::Several(nodes) => self.nodes(nodes, parent, &path),
+            if node.get().starts_with('[') {
+                self.nodes(Some(node), parent, &path, depth + 1);
+            } else if let Ok(step) = serde_json::from_str(node.get()) {
+                self.step(&step, parent, &path, depth);
+            } else {
+                self.oddities.add(Oddity::FieldType);
             }
         }
     }
 
-    fn step(&mut self, record: &StepRecord<'_>, parent: Option<usize>, path: &str) {
+    fn step(&mut self, record: &StepRecord<'_>, parent: Option<usize>, path: &str, depth: usize) {
         let kind = record.step_type.owned();
         let parallel = kind.as_deref() == Some("Parallel");
         let seconds = record.metrics.0.as_ref().and_then(|metrics| metrics.duration.float());
-        let place = self.steps.len();
-        let is_leaf = record.steps.0.is_empty();
-        self.steps.push(Step {
+        let place = self.found.steps.len();
+        let is_leaf = record.steps.is_none_or(|steps| items(steps).is_empty());
+        self.found.steps.push(Step {
             parent,
             name: record.step_name.as_str().unwrap_or("step").to_owned(),
             id: record.step_id.owned(),
@@ -53,10 +81,13 @@ impl Reader<'_> {
             kind,
             path: path.to_owned(),
         });
+        if let Some(error) = record.error.filter(|_| self.keep == Keep::Content).and_then(error_text) {
+            self.found.errors.insert(path.to_owned(), error);
+        }
         if is_leaf {
             self.spend(record, place);
         }
-        self.nodes(&record.steps, Some(place), path);
+        self.nodes(record.steps, Some(place), path, depth + 1);
     }
 
     fn spend(&mut self, record: &StepRecord<'_>, step: usize) {
@@ -68,7 +99,11 @@ impl Reader<'_> {
         for mut detail in super::run::details(metrics, None, None, self.oddities) {
             detail.usage.spender = Some(Spender { kind, name: name.clone(), step });
             detail.step_run_id = record.step_run_id.owned();
-            self.details.push(detail);
+            self.found.details.push(detail);
         }
     }
+}
+
+fn items(list: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(list.get()).unwrap_or_default()
 }

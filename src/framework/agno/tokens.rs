@@ -116,6 +116,9 @@ fn field(stated: &Stated, name: &str) -> u64 {
     stated.integers.iter().find(|(field, _)| *field == name).map_or(0, |(_, count)| *count)
 }
 
+/// What only Anthropic's usage has beside its tokens, whatever the provider is called.
+const ANTHROPICS_WORDS: [&str; 2] = ["service_tier", "server_tool_use"];
+
 /// How a provider's figures relate to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -138,17 +141,25 @@ impl Rule {
     /// The rule for figures of this provider (OpenTelemetry's name).
     ///
     /// Anthropic, Bedrock and Claude on Vertex state input without cache. Gemini states output without
-    /// thoughts, except Agno 2.0, which adds them to the output and leaves them out of the total. Figures
-    /// whose cache exceeds their input decide by themselves.
+    /// thoughts, except Agno 2.0, which adds them to the output and leaves them out of the total. Where the
+    /// figures say otherwise themselves, they decide: more cache than input; words only Anthropic's usage has;
+    /// a total that exceeds input and output by just the cache, or just the reasoning (xAI), or both.
     pub(super) fn of(provider: Option<&str>, stated: &Stated) -> Self {
         let cache = field(stated, "cache_read_tokens").saturating_add(field(stated, "cache_write_tokens"));
-        let excludes_cache = matches!(provider, Some("anthropic" | "aws.bedrock" | "gcp.vertex_ai"));
+        let thoughts = field(stated, "reasoning_tokens");
+        let [input, output] = ["input_tokens", "output_tokens"].map(|name| field(stated, name));
+        let excess = field(stated, "total_tokens").saturating_sub(input.saturating_add(output));
+        let both = excess > 0 && excess == cache.saturating_add(thoughts);
+        let excludes_cache = matches!(provider, Some("anthropic" | "aws.bedrock" | "gcp.vertex_ai"))
+            || stated.provider.iter().any(|(word, _)| ANTHROPICS_WORDS.contains(&word.as_str()));
         let reasoning = match provider {
-            Some("gcp.gemini" | "gcp.gen_ai") if field(stated, "reasoning_tokens") > 0 => Reasoning::Outside,
+            _ if thoughts > 0 && (excess == thoughts || both) => Reasoning::Outside,
+            Some("gcp.gemini" | "gcp.gen_ai") if thoughts > 0 => Reasoning::Outside,
             Some("gcp.gemini" | "gcp.gen_ai") => Reasoning::Unsaid,
             _ => Reasoning::Inside,
         };
-        Self { cache_outside: excludes_cache || cache > field(stated, "input_tokens"), reasoning }
+        let cache_outside = excludes_cache || cache > input || (cache > 0 && (excess == cache || both));
+        Self { cache_outside, reasoning }
     }
 
     /// The value of `agno.token.rule`.
@@ -255,6 +266,42 @@ mod tests {
         let (agno_2_0, rule) =
             figures("gcp.gemini", &[("input_tokens", 95), ("output_tokens", 25), ("total_tokens", 111)]);
         assert_eq!((rule, agno_2_0.answer, agno_2_0.reasoning), ("reasoning_from_total", 16, 9));
+    }
+
+    #[test]
+    fn a_total_beyond_input_and_output_says_what_they_leave_out() {
+        let xai =
+            [("input_tokens", 74), ("output_tokens", 14), ("total_tokens", 97), ("reasoning_tokens", 9)];
+        let (tokens, rule) = figures("x_ai", &xai);
+        assert_eq!((rule, tokens.answer, tokens.reasoning), ("reasoning_outside_output", 14, 9));
+        assert_eq!(tokens.total(), 97);
+        let cached =
+            [("input_tokens", 80), ("output_tokens", 4), ("total_tokens", 114), ("cache_read_tokens", 30)];
+        let (tokens, rule) = figures("some_proxy", &cached);
+        assert_eq!((rule, tokens.uncached, tokens.total()), ("cache_outside_input", 80, 114));
+        let both = [
+            ("input_tokens", 80),
+            ("output_tokens", 4),
+            ("total_tokens", 121),
+            ("cache_read_tokens", 30),
+            ("reasoning_tokens", 7),
+        ];
+        let (tokens, rule) = figures("some_proxy", &both);
+        assert_eq!((rule, tokens.total()), ("cache_and_reasoning_outside", 121));
+    }
+
+    #[test]
+    fn anthropics_usage_is_known_by_its_words_whatever_the_provider_is_called() {
+        let stated = Stated {
+            integers: vec![("input_tokens", 118), ("cache_read_tokens", 96), ("cache_write_tokens", 16)],
+            provider: vec![(
+                "service_tier".to_owned(),
+                crate::model::step::Scalar::Text("standard".to_owned()),
+            )],
+            ..Stated::default()
+        };
+        let rule = Rule::of(Some("openai"), &stated);
+        assert_eq!(rule.normalise(&stated, &mut Oddities::default()).uncached, 118);
     }
 
     #[test]

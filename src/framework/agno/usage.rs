@@ -1,11 +1,11 @@
 //! What a run spent: whose messages are whose, and which of the agent's models made which call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::DecodedRun;
-use super::tokens::Rule;
-use crate::framework::{Oddities, Oddity};
-use crate::model::{ModelCall, Run, RunKey, Stated, Tokens, Usage};
+use super::matching::match_details;
+use crate::framework::Oddities;
+use crate::model::{Run, RunKey, Stated, Tokens, Usage};
 
 /// What a record says of its run's spend, before messages are matched to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,20 +32,14 @@ pub(crate) struct Detail {
 
 /// Decides, over all runs at once, which run each message belongs to and what each run spent.
 ///
-/// A message id belongs to one run: to the original rather than to a copy or a continuation, then to the one
-/// that stands earlier in its session. Copies of forked sessions count what is theirs alone, and are left out
+/// Within a session a message id belongs to one run: to the original rather than to a continuation, then to the
+/// one that stands earlier. What a copy has of the session it was copied from belongs there. Copies of forked sessions count what is theirs alone, and are left out
 /// where that is nothing. The result does not depend on the order of `decoded`.
 pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> Vec<Run> {
-    let owners = owners(&decoded);
-    let foreign: Vec<Vec<bool>> = decoded
-        .iter()
-        .map(|DecodedRun { run, .. }| {
-            let foreign = |id: &String| owners.get(id).is_some_and(|(_, owner)| *owner != run.key);
-            run.calls.iter().map(|call| call.message_id.as_ref().is_some_and(foreign)).collect()
-        })
-        .collect();
-    let known: std::collections::BTreeSet<String> =
-        decoded.iter().map(|one| one.run.key.run_id.clone()).collect();
+    let (owners, origins) = (owners(&decoded), origins(&decoded));
+    let foreign: Vec<Vec<bool>> =
+        decoded.iter().map(|DecodedRun { run, .. }| foreign_calls(run, &owners, &origins)).collect();
+    let known: BTreeSet<String> = decoded.iter().map(|one| one.run.key.run_id.clone()).collect();
     decoded
         .into_iter()
         .zip(foreign)
@@ -63,24 +57,54 @@ pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> Vec<Run> {
 /// How much a run's claim to a message is worth; the least wins.
 type Claim = (bool, bool, Option<i64>, Option<i64>);
 
-fn owners(decoded: &[DecodedRun]) -> BTreeMap<String, (Claim, RunKey)> {
-    let mut owners = BTreeMap::<String, (Claim, RunKey)>::new();
+/// Who owns a message, by session and id: an application may use ids again in another session.
+type Owners<'d> = BTreeMap<(Option<&'d str>, &'d str), (Claim, &'d RunKey)>;
+
+fn owners(decoded: &[DecodedRun]) -> Owners<'_> {
+    let mut owners = Owners::new();
     for DecodedRun { run, .. } in decoded {
         let continues = run.forked_from_run_id.is_some() || run.regenerated_from.is_some();
         let claim = (run.forked_from_session_id.is_some(), continues, run.index, run.first_message_s());
-        for id in run.calls.iter().filter_map(|call| call.message_id.as_ref()) {
-            let mine = (claim, run.key.clone());
-            owners
-                .entry(id.clone())
-                .and_modify(|owner| {
-                    if mine < *owner {
-                        owner.clone_from(&mine);
-                    }
-                })
-                .or_insert(mine);
+        let mine = (claim, &run.key);
+        for id in run.calls.iter().filter_map(|call| call.message_id.as_deref()) {
+            let owner = owners.entry((run.session_id.as_deref(), id)).or_insert(mine);
+            *owner = mine.min(*owner);
         }
     }
     owners
+}
+
+/// The sessions that each session was copied or continued from: copies keep their messages' ids, and so do runs
+/// that go on from a copy.
+fn origins(decoded: &[DecodedRun]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let runs = decoded.iter().map(|one| &one.run);
+    let sessions: BTreeMap<&str, Option<&str>> =
+        runs.clone().map(|run| (run.key.run_id.as_str(), run.session_id.as_deref())).collect();
+    let mut origins = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for run in runs {
+        let before = [&run.forked_from_run_id, &run.regenerated_from].into_iter().flatten();
+        let before = before.filter_map(|id| sessions.get(id.as_str()).copied().flatten());
+        if let Some(session) = run.session_id.as_deref() {
+            let others =
+                before.chain(run.forked_from_session_id.as_deref()).filter(|other| *other != session);
+            origins.entry(session).or_default().extend(others);
+        }
+    }
+    origins
+}
+
+/// Which of a run's calls are another's: an earlier run's of its session, or any run's of a session that its own
+/// was copied from.
+fn foreign_calls(run: &Run, owners: &Owners<'_>, origins: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<bool> {
+    let is_anothers = |session: Option<&str>, id: &str| {
+        owners.get(&(session, id)).is_some_and(|(_, owner)| **owner != run.key)
+    };
+    let own = run.session_id.as_deref();
+    let origins = own.and_then(|session| origins.get(session));
+    let is_foreign = |id: &str| {
+        is_anothers(own, id) || origins.into_iter().flatten().any(|origin| is_anothers(Some(origin), id))
+    };
+    run.calls.iter().map(|call| call.message_id.as_deref().is_some_and(is_foreign)).collect()
 }
 
 /// What a run of a forked session may count.
@@ -120,7 +144,7 @@ fn drop_foreign(run: &mut Run, foreign: &[bool]) {
 }
 
 /// A step that runs a workflow repeats that workflow's own steps; where its run is known, they are that run's.
-fn drop_repeated_steps(run: &mut Run, recorded: &mut Recorded, known: &std::collections::BTreeSet<String>) {
+fn drop_repeated_steps(run: &mut Run, recorded: &mut Recorded, known: &BTreeSet<String>) {
     let mut kept = Vec::with_capacity(run.steps.len());
     let mut count = 0;
     for step in &run.steps {
@@ -157,12 +181,7 @@ fn drop_repeated_steps(run: &mut Run, recorded: &mut Recorded, known: &std::coll
     }
 }
 
-fn attribute(
-    run: &mut Run,
-    recorded: Recorded,
-    known: &std::collections::BTreeSet<String>,
-    oddities: &mut Oddities,
-) {
+fn attribute(run: &mut Run, recorded: Recorded, known: &BTreeSet<String>, oddities: &mut Oddities) {
     match recorded {
         Recorded::Messages => {}
         Recorded::Details(details) => return match_details(run, details, oddities),
@@ -182,159 +201,4 @@ fn attribute(
         .filter(|(_, tokens)| !tokens.is_zero())
         .map(|((role, provider, model), tokens)| Usage { role, provider, model, spender: None, tokens })
         .collect();
-}
-
-/// Gives each message the entry its tokens were counted under; what is left of an entry becomes a model call
-/// without a message, which may stand for several.
-fn match_details(run: &mut Run, details: Vec<Detail>, oddities: &mut Oddities) {
-    let mut left: Vec<Tokens> = details.iter().map(|detail| detail.usage.tokens).collect();
-    let mut used = vec![false; details.len()];
-    let mut of_call: Vec<Option<usize>> = vec![None; run.calls.len()];
-    match_by_role(run, &details, &mut left, &mut used, &mut of_call);
-    match_other_models(run, &details, &mut left, &mut used, &mut of_call);
-    match_main(run, &details, &mut left, &mut used, &mut of_call, oddities);
-    for (call, entry) in run.calls.iter_mut().zip(&of_call) {
-        if let Some(detail) = entry.and_then(|entry| details.get(entry)) {
-            call.role.clone_from(&detail.usage.role);
-            call.provider.clone_from(&detail.usage.provider);
-            call.model.clone_from(&detail.usage.model);
-            let rule = Rule::of(call.provider.as_deref(), &call.stated);
-            if !call.tokens.is_zero() {
-                call.tokens = rule.normalise(&call.stated, &mut Oddities::default());
-                call.rule = rule.as_str();
-            }
-        }
-    }
-    for (place, (detail, left)) in details.iter().zip(left).enumerate() {
-        let is_used = used.get(place).copied().unwrap_or(false);
-        if !left.is_zero() || !is_used {
-            run.calls.push(remainder(detail, left, is_used, place));
-        }
-    }
-    run.usage =
-        details.into_iter().map(|detail| detail.usage).filter(|usage| !usage.tokens.is_zero()).collect();
-}
-
-/// A reasoning model's answer without figures takes its role's entry whole.
-fn match_by_role(
-    run: &mut Run,
-    details: &[Detail],
-    left: &mut [Tokens],
-    used: &mut [bool],
-    of_call: &mut [Option<usize>],
-) {
-    for (call, entry) in run.calls.iter_mut().zip(of_call) {
-        if call.role == "model" {
-            continue;
-        }
-        let found = details.iter().position(|detail| detail.usage.role == call.role);
-        if let Some((found, left, used)) =
-            found.and_then(|found| Some((found, left.get_mut(found)?, used.get_mut(found)?)))
-        {
-            if call.tokens.is_zero() && !*used {
-                call.tokens = *left;
-                if let Some(detail) = details.get(found) {
-                    call.stated.integers.clone_from(&detail.stated.integers);
-                    call.rule = detail.rule;
-                }
-            }
-            *left = left.minus(&call.tokens);
-            *used = true;
-            *entry = Some(found);
-        } else {
-            "model".clone_into(&mut call.role);
-        }
-    }
-}
-
-/// The parser's answer is an assistant message like any other: only its tokens tell. Taken where the main
-/// model's entries cannot hold all messages.
-fn match_other_models(
-    run: &Run,
-    details: &[Detail],
-    left: &mut [Tokens],
-    used: &mut [bool],
-    of_call: &mut [Option<usize>],
-) {
-    let is_main = |detail: &Detail| detail.usage.role == "model";
-    let main: Tokens =
-        details.iter().filter(|detail| is_main(detail)).map(|detail| detail.usage.tokens).sum();
-    for (place, detail) in details.iter().enumerate().filter(|(_, detail)| !is_main(detail)) {
-        let unmatched: Tokens = run
-            .calls
-            .iter()
-            .zip(&*of_call)
-            .filter(|(_, entry)| entry.is_none())
-            .map(|(call, _)| call.tokens)
-            .sum();
-        if main.covers(&unmatched) {
-            return;
-        }
-        let fits = |call: &ModelCall| {
-            let rule = Rule::of(detail.usage.provider.as_deref(), &call.stated);
-            rule.normalise(&call.stated, &mut Oddities::default()) == detail.usage.tokens
-        };
-        let found = run.calls.iter().zip(&*of_call).rposition(|(call, entry)| entry.is_none() && fits(call));
-        if let Some(((entry, left), used)) =
-            found.and_then(|found| of_call.get_mut(found)).zip(left.get_mut(place)).zip(used.get_mut(place))
-        {
-            *entry = Some(place);
-            *left = Tokens::default();
-            *used = true;
-        }
-    }
-}
-
-/// All other messages are the main model's. Where it changed under way, the entry with room takes them.
-fn match_main(
-    run: &Run,
-    details: &[Detail],
-    left: &mut [Tokens],
-    used: &mut [bool],
-    of_call: &mut [Option<usize>],
-    oddities: &mut Oddities,
-) {
-    let main: Vec<usize> = details
-        .iter()
-        .enumerate()
-        .filter(|(_, detail)| detail.usage.role == "model")
-        .map(|(place, _)| place)
-        .collect();
-    for (call, entry) in run.calls.iter().zip(of_call).filter(|(_, entry)| entry.is_none()) {
-        let room = |&&place: &&usize| left.get(place).is_some_and(|left| left.covers(&call.tokens));
-        let Some(place) = main.iter().find(room).or(main.first()).copied() else {
-            continue;
-        };
-        if let Some((left, used)) = left.get_mut(place).zip(used.get_mut(place)) {
-            if !left.covers(&call.tokens) {
-                oddities.add(Oddity::MessagesExceedSum);
-            }
-            *left = left.minus(&call.tokens);
-            *used = true;
-            *entry = Some(place);
-        }
-    }
-}
-
-fn remainder(detail: &Detail, tokens: Tokens, is_used: bool, place: usize) -> ModelCall {
-    let usage = &detail.usage;
-    ModelCall {
-        key: format!("{}/{}", usage.role, place),
-        role: usage.role.clone(),
-        provider: usage.provider.clone(),
-        model: usage.model.clone(),
-        response_id: None,
-        message_id: None,
-        has_message: false,
-        tokens,
-        rule: detail.rule,
-        // What is left of a sum was never stated as such.
-        stated: if is_used { Stated::default() } else { detail.stated.clone() },
-        duration_ns: None,
-        time_to_first_token_ns: None,
-        streamed: false,
-        created_at_s: None,
-        position: None,
-        step: usage.spender.as_ref().map(|spender| spender.step),
-    }
 }

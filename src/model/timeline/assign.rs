@@ -1,8 +1,8 @@
 //! Chooses values within the bounds that are left, in the order in which things happened.
 
 use super::{
-    DERIVED_WIDTH_NS, Holder, Interval, Parts, Point, Solver, Span, Times, Timing, comes_last, has_earliest,
-    has_latest, has_no_duration, inner_steps, tools_of,
+    Children, DERIVED_WIDTH_NS, Interval, Parts, Point, Solver, Span, Times, Timing, comes_last,
+    has_earliest, has_latest, has_no_duration, tools_of,
 };
 
 impl Solver<'_> {
@@ -35,9 +35,9 @@ impl Solver<'_> {
     pub(super) fn assign(&mut self, node: usize) {
         let Some(parts) = self.nodes.get(node) else { return };
         let (run, span) = (parts.run, parts.span);
-        let chain = parts.chain.clone();
+        let (chain, steps) = (parts.chain.clone(), parts.first_steps().to_vec());
         let start_ns = self.choose_middle(span.start);
-        for step in inner_steps(run, None) {
+        for step in steps {
             self.assign_step(node, step);
         }
         let followed = run.calls.iter().any(|call| call.position.is_none() && comes_last(call));
@@ -64,19 +64,17 @@ impl Solver<'_> {
         for (call, _) in run.calls.iter().enumerate().filter(|(_, call)| call.position.is_none()) {
             self.assign_call(node, call, 1);
         }
-        self.assign_children(node, |holder| matches!(holder, Holder::Run { .. }));
+        self.assign_children(node, |children| Some(&children.run));
         let end_ns = self.choose_lowest(span.end);
         if let Some(times) = self.times.get_mut(node) {
             times.run = Interval { start_ns, end_ns, ..times.run };
         }
     }
 
-    fn assign_children(&mut self, node: usize, belongs: impl Fn(Holder) -> bool) {
-        let children = self.nodes.get(node).map(|parts| parts.children.clone()).unwrap_or_default();
-        for child in children {
-            if self.nodes.get(child).is_some_and(|parts| belongs(parts.holder)) {
-                self.assign(child);
-            }
+    fn assign_children(&mut self, node: usize, held: impl Fn(&Children) -> Option<&Vec<usize>>) {
+        let held = self.nodes.get(node).and_then(|parts| held(&parts.children)).cloned();
+        for child in held.into_iter().flatten() {
+            self.assign(child);
         }
     }
 
@@ -85,9 +83,9 @@ impl Solver<'_> {
             return;
         };
         let start_ns = self.choose_lowest(span.start);
-        self.assign_children(node, |holder| matches!(holder, Holder::Step { step: at, .. } if at == step));
-        let inner = self.nodes.get(node).map(|parts| inner_steps(parts.run, Some(step))).unwrap_or_default();
-        for inner in inner {
+        self.assign_children(node, |children| children.steps.get(&step));
+        let inner = self.nodes.get(node).and_then(|parts| parts.inner.get(step)).cloned();
+        for inner in inner.into_iter().flatten() {
             self.assign_step(node, inner);
         }
         let end_ns = self.choose_lowest(span.end);
@@ -126,7 +124,7 @@ impl Solver<'_> {
             (true, false) => self.bounds.choose(span.start, latest),
             (false, _) => self.choose_lowest(span.start),
         };
-        self.assign_children(node, |holder| matches!(holder, Holder::Tool { tool: at, .. } if at == tool));
+        self.assign_children(node, |children| children.tools.get(&tool));
         let end_ns = self.choose_lowest(span.end);
         if let Some(interval) = self.times.get_mut(node).and_then(|times| times.tools.get_mut(tool)) {
             *interval = Interval { start_ns, end_ns, ..*interval };

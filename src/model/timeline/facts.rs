@@ -1,9 +1,9 @@
 //! What is known of a trace's times, stated in the order of its trust.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Parts, SECOND_NS, Solver, Span, comes_last, inner_steps, tools_of};
-use crate::model::time_bounds::{Fact, Point, UNBOUNDED, has_earliest, has_latest};
+use super::{Parts, SECOND_NS, Solver, Span, comes_last, tools_of};
+use crate::model::time_bounds::{EVER, Fact, Point, UNBOUNDED, has_earliest, has_latest};
 use crate::model::tree::Holder;
 use crate::model::{RunKind, RunStatus, ToolCall};
 
@@ -18,6 +18,7 @@ impl Solver<'_> {
     /// States everything that is known. `received_ns` stands in where no time is.
     pub(super) fn state_facts(&mut self, received_ns: i64) {
         self.structure();
+        self.anchor();
         self.steps_inside_tools();
         self.measured_tools();
         self.call_durations();
@@ -60,6 +61,14 @@ impl Solver<'_> {
         self.bounds.state(&facts);
     }
 
+    /// Ties everything to the time in which it can be at all.
+    fn anchor(&mut self) {
+        if let Some(Span { start, end }) = self.nodes.first().map(|root| root.span) {
+            self.bounds.within(start, EVER.0, EVER.1);
+            self.bounds.within(end, EVER.0, EVER.1);
+        }
+    }
+
     /// The tool call, step or run that a run lies inside of.
     fn outer(&self, parts: &Parts<'_>) -> Option<Span> {
         let parent = self.nodes.get(parts.holder.node()?)?;
@@ -76,10 +85,10 @@ impl Solver<'_> {
             let Some(parts) = self.nodes.get(node) else {
                 continue;
             };
-            let holders = self.tools_with_runs(parts);
+            let holders = &parts.children.tools;
             let (mut facts, mut lengths) = (Vec::new(), Vec::new());
             for (at, (&span, tool)) in parts.tools.iter().zip(&parts.run.tools).enumerate() {
-                let delegates = tool.delegates || holders.contains(&at);
+                let delegates = tool.delegates || holders.contains_key(&at);
                 facts.extend(tool.end_ns.map(|end| Fact::Within {
                     point: span.end,
                     lowest: end,
@@ -106,15 +115,6 @@ impl Solver<'_> {
                 parts.measured = measured;
             }
         }
-    }
-
-    /// The tools that a run of this trace hangs under.
-    fn tools_with_runs(&self, parts: &Parts<'_>) -> BTreeSet<usize> {
-        let tool = |child: &usize| match self.nodes.get(*child)?.holder {
-            Holder::Tool { tool, .. } => Some(tool),
-            Holder::Run { .. } | Holder::Step { .. } | Holder::Root => None,
-        };
-        parts.children.iter().filter_map(tool).collect()
     }
 
     fn call_durations(&mut self) {
@@ -207,9 +207,7 @@ impl Solver<'_> {
             let Some(parent) = self.nodes.get(node) else {
                 continue;
             };
-            let holds =
-                |other: &&usize| self.nodes.get(**other).is_some_and(|other| other.holder == member.holder);
-            let is_only = parent.children.iter().filter(holds).count() == 1;
+            let is_only = parent.children.tools.get(&tool).is_some_and(|held| held.len() == 1);
             if let Some(tool) = parent.tools.get(tool).filter(|_| is_only) {
                 facts.push(Fact::apart(member.span.end, tool.end, 0));
                 facts.push(Fact::apart(tool.start, member.span.start, 0));
@@ -225,22 +223,17 @@ impl Solver<'_> {
                 continue;
             };
             let inner = |child: &usize| {
-                let agent =
-                    self.nodes.get(*child).filter(|agent| matches!(agent.holder, Holder::Run { .. }))?;
+                let agent = self.nodes.get(*child)?;
                 let runs = |(_, (tool, _)): &(usize, (&ToolCall, &Span))| tool.delegates && tool.executed;
                 let tools = agent.run.tools.iter().zip(&agent.tools).enumerate();
-                let holders = self.tools_with_runs(agent);
-                let found = tools.filter(runs).find(|(at, _)| !holders.contains(at));
+                let found = tools.filter(runs).find(|(at, _)| !agent.children.tools.contains_key(at));
                 found.map(|(_, (_, span))| *span)
             };
-            let Some(tool) = parts.children.iter().find_map(inner) else {
+            let Some(tool) = parts.children.run.iter().find_map(inner) else {
                 continue;
             };
-            let steps: Vec<Span> = inner_steps(parts.run, None)
-                .iter()
-                .filter_map(|&step| parts.steps.get(step))
-                .copied()
-                .collect();
+            let steps: Vec<Span> =
+                parts.first_steps().iter().filter_map(|&step| parts.steps.get(step)).copied().collect();
             let facts: Vec<Fact> = steps.into_iter().flat_map(|step| inside(step, tool)).collect();
             self.bounds.state(&facts);
         }

@@ -8,6 +8,8 @@
 mod assign;
 mod facts;
 
+use std::collections::BTreeMap;
+
 use super::time_bounds::{Point, TimeBounds, has_earliest, has_latest};
 use super::tree::{Holder, Trace};
 use super::{ModelCall, Run, ToolCall};
@@ -89,8 +91,28 @@ struct Parts<'r> {
     chain: Vec<usize>,
     /// The tools each call asked for.
     asked: Vec<Vec<usize>>,
-    children: Vec<usize>,
+    /// The steps inside each step, and last those of the run itself.
+    inner: Vec<Vec<usize>>,
+    children: Children,
     measured: Vec<bool>,
+}
+
+/// The nodes that hang under a run, by what of it they hang under.
+#[derive(Debug, Default)]
+struct Children {
+    run: Vec<usize>,
+    tools: BTreeMap<usize, Vec<usize>>,
+    steps: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Children {
+    fn add(&mut self, child: usize, holder: Holder) {
+        match holder {
+            Holder::Tool { tool, .. } => self.tools.entry(tool).or_default().push(child),
+            Holder::Step { step, .. } => self.steps.entry(step).or_default().push(child),
+            Holder::Run { .. } | Holder::Root => self.run.push(child),
+        }
+    }
 }
 
 struct Solver<'r> {
@@ -118,14 +140,15 @@ impl<'r> Solver<'r> {
                 steps: run.steps.iter().map(|_| span()).collect(),
                 chain,
                 asked: asked(run),
-                children: Vec::new(),
+                inner: inner_steps(run),
+                children: Children::default(),
                 measured: vec![false; run.tools.len()],
             });
         }
         for child in 0..nodes.len() {
-            let parent = nodes.get(child).and_then(|parts| parts.holder.node());
-            if let Some(parts) = parent.and_then(|parent| nodes.get_mut(parent)) {
-                parts.children.push(child);
+            let Some(holder) = nodes.get(child).map(|parts| parts.holder) else { continue };
+            if let Some(parent) = holder.node().and_then(|parent| nodes.get_mut(parent)) {
+                parent.children.add(child, holder);
             }
         }
         Self { bounds, nodes, times: Vec::new() }
@@ -138,9 +161,15 @@ impl<'r> Solver<'r> {
     }
 }
 
-/// The steps directly inside a step, or those of the workflow itself.
-fn inner_steps(run: &Run, parent: Option<usize>) -> Vec<usize> {
-    run.steps.iter().enumerate().filter(|(_, step)| step.parent == parent).map(|(at, _)| at).collect()
+/// The steps directly inside each step, and last those of the workflow itself.
+fn inner_steps(run: &Run) -> Vec<Vec<usize>> {
+    let mut inner = vec![Vec::new(); run.steps.len() + 1];
+    for (at, step) in run.steps.iter().enumerate() {
+        if let Some(list) = inner.get_mut(step.parent.unwrap_or(run.steps.len())) {
+            list.push(at);
+        }
+    }
+    inner
 }
 
 fn position(run: &Run, call: usize) -> Option<usize> {
@@ -150,6 +179,13 @@ fn position(run: &Run, call: usize) -> Option<usize> {
 /// Memories, summaries, parsers and the like work on the answer; compression happens along the way.
 fn comes_last(call: &ModelCall) -> bool {
     !matches!(call.role.as_str(), "model" | "reasoning_model" | "compression_model" | "compaction_model")
+}
+
+impl Parts<'_> {
+    /// The steps that are in no other.
+    fn first_steps(&self) -> &[usize] {
+        self.inner.last().map_or(&[], Vec::as_slice)
+    }
 }
 
 fn has_no_duration(call: &ModelCall) -> bool {
@@ -210,6 +246,7 @@ mod tests {
             forked_from_run_id: None,
             forked_from_session_id: None,
             answer_hash: None,
+            content: None,
         };
         for turn in 0..turns {
             let made = i64::try_from(turn).ok().filter(|_| stamped).map(|turn| 1_795_396_000 + turn);

@@ -38,6 +38,45 @@ pub(crate) const FIELDS: &[&str] = &[
     "user_feedback",
 ];
 
+/// The canaries of what was said: all that may leave, and only on request.
+pub(crate) const SAID: &[&str] = &[
+    // Questions and answers of runs, their media by address, and why they failed.
+    "input",
+    "input.images",
+    "input.files",
+    "content",
+    "images",
+    "videos",
+    "audio",
+    "files",
+    "paused content",
+    "error text of the provider",
+    "step.error",
+    // Messages.
+    "system",
+    "list content",
+    "image_url",
+    "message.images",
+    "message.audio",
+    "message.files",
+    "assistant",
+    "message.reasoning",
+    "arguments",
+    "delegation",
+    "tool message",
+    "structured answer",
+    "reasoning_messages",
+    "reasoning_messages.reasoning",
+    // Tools.
+    "tool_args",
+    "tool_args.key",
+    "tool.result",
+    "member_id",
+    "task",
+    "delegation.result",
+    "paused.tool_args",
+];
+
 /// A canary of its own for each place.
 pub(crate) fn of(place: &str) -> Value {
     Value::from(format!("{MARK} of {place}"))
@@ -196,6 +235,11 @@ pub(crate) fn paused() -> Value {
             "user_feedback_schema": [{"question": of("question"), "options": [of("option")]}]}],
     });
     with(agent(), own)
+}
+
+/// A run of every kind.
+pub(crate) fn every_run() -> [Value; 5] {
+    [agent(), failed_agent(), team(), workflow(), paused()]
 }
 
 /// The row of a session with its runs.

@@ -10,7 +10,7 @@ pub(crate) mod runs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use agno_otel::framework::Oddities;
+use agno_otel::framework::{Keep, Oddities};
 use agno_otel::model::tokens::CLASSES;
 use agno_otel::otel::names::{self, Metric};
 use agno_otel::source::{self, Location, Tables};
@@ -68,6 +68,17 @@ fn cases_in(folder: &str, prefix: &str) -> Vec<Case> {
 /// Reads sources as `send` does.
 pub(crate) fn gather(paths: &[&Path]) -> Gathered {
     gather_records(&records(paths).0, Oddities::default())
+}
+
+/// Reads sources as `send --content` does.
+pub(crate) fn gather_content(paths: &[&Path]) -> Gathered {
+    let (records, oddities) = records(paths);
+    let mut intake = Intake::keeping(Keep::Content);
+    intake.oddities = oddities;
+    for record in &records {
+        intake.accept(record);
+    }
+    intake.finish(RECEIVED_NS)
 }
 
 /// The records of sources, and what was odd about the sources themselves.

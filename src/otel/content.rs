@@ -1,0 +1,450 @@
+//! What was said as attributes, as far as the policy allows. The shapes are those of the conventions' JSON schemas
+//! (`gen-ai-input-messages.json` and its relatives); a span carries them as JSON in a string.
+//!
+//! Every value fits the policy's limit and is valid JSON then too: older messages go first, then texts are cut, then
+//! earlier parts go, and what is missing is said.
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::attributes::{flag, optional, text};
+use super::names;
+use super::policy::{MIN_TEXT_BYTES, Mode, Policy};
+use crate::model::content::{ChatMessage, Content, Json, Media, MediaPlace, Part};
+use crate::model::{Message, ModelCall, Run, Step, ToolCall};
+
+/// The role of a message of ours that says what was left out.
+const OUR_ROLE: &str = "agno-otel";
+/// Bytes of that message.
+const MESSAGE_NOTE_BYTES: usize = 128;
+/// Bytes around a list.
+const BRACKETS_BYTES: usize = 2;
+/// Bytes of a part that says the same of parts.
+const PART_NOTE_BYTES: usize = 80;
+/// Bytes of a span's status: a sentence for people. Whole tracebacks stand in the result.
+const MAX_STATUS_BYTES: usize = 4_096;
+/// The one of an agent's models whose requests are the stored conversation. Others are asked in words of Agno's that
+/// it does not keep.
+const MAIN_ROLE: &str = "model";
+
+/// A part as the schemas have it.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Shape {
+    Text {
+        content: String,
+    },
+    Reasoning {
+        content: String,
+    },
+    ToolCall {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        name: String,
+        arguments: Value,
+    },
+    ToolCallResponse {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        response: Value,
+    },
+    Uri {
+        #[serde(flatten)]
+        kind: Kind,
+        uri: String,
+    },
+    File {
+        #[serde(flatten)]
+        kind: Kind,
+        file_id: String,
+    },
+    /// Media without an address. The schemas' `blob` must hold the bytes, which we never send.
+    Generic {
+        generic_type: &'static str,
+        #[serde(flatten)]
+        kind: Kind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size_bytes: Option<u64>,
+    },
+}
+
+#[derive(Serialize)]
+struct Kind {
+    modality: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+}
+
+/// What was said in a run, and the policy, if there is anything that may leave.
+#[derive(Clone, Copy)]
+struct Sayable<'r> {
+    content: &'r Content,
+    policy: Policy,
+}
+
+impl<'r> Sayable<'r> {
+    fn of(run: &'r Run, policy: Policy) -> Option<Self> {
+        let content = run.content.as_deref().filter(|_| policy.mode() != Mode::None)?;
+        Some(Self { content, policy })
+    }
+}
+
+/// What a run was asked and what it answered.
+pub(super) fn run(attributes: &mut Vec<KeyValue>, run: &Run, policy: Policy) {
+    let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
+        return;
+    };
+    for (name, said) in [(names::INPUT_MESSAGES, &content.input), (names::OUTPUT_MESSAGES, &content.output)] {
+        optional(attributes, name, messages(&said.iter().collect::<Vec<_>>(), policy).as_deref());
+    }
+}
+
+/// What a model was asked and what it answered. What other models than the main one were asked is not recorded.
+pub(super) fn call(attributes: &mut Vec<KeyValue>, run: &Run, call: &ModelCall, policy: Policy) {
+    let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
+        return;
+    };
+    let before = call.position.filter(|_| call.role == MAIN_ROLE);
+    let before = before.and_then(|position| content.messages.get(..position)).unwrap_or_default();
+    let is_system = |message: &&ChatMessage| matches!(message.role.as_str(), "system" | "developer");
+    let (system, rest): (Vec<&ChatMessage>, Vec<_>) = before.iter().partition(is_system);
+    let instructions: Vec<&Part> = system
+        .into_iter()
+        .flat_map(|message| &message.parts)
+        .filter(|part| matches!(part, Part::Text(_)))
+        .collect();
+    if !instructions.is_empty() {
+        text(attributes, names::SYSTEM_INSTRUCTIONS, &parts(&instructions, policy.limit_bytes(), policy));
+    }
+    optional(attributes, names::INPUT_MESSAGES, messages(&rest, policy).as_deref());
+    let answer = match call.position {
+        Some(position) => content.messages.get(position),
+        None => content.answers.get(&call.key).filter(|_| call.has_message),
+    };
+    let answer: Vec<&ChatMessage> = answer.into_iter().filter(|answer| !answer.parts.is_empty()).collect();
+    optional(attributes, names::OUTPUT_MESSAGES, messages(&answer, policy).as_deref());
+}
+
+/// What went into a tool and what came out.
+pub(super) fn tool(attributes: &mut Vec<KeyValue>, run: &Run, tool: &ToolCall, policy: Policy) {
+    let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
+        return;
+    };
+    let Some(tool) = content.tools.get(&tool.key) else {
+        return;
+    };
+    let limit = policy.limit_bytes();
+    for (name, said) in
+        [(names::TOOL_CALL_ARGUMENTS, &tool.arguments), (names::TOOL_CALL_RESULT, &tool.result)]
+    {
+        optional(attributes, name, said.as_ref().and_then(|json| plain(json, limit, policy)).as_deref());
+    }
+}
+
+/// What a message says that is no call.
+pub(super) fn message(attributes: &mut Vec<KeyValue>, run: &Run, message: &Message, policy: Policy) {
+    let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
+        return;
+    };
+    let said = content.messages.get(message.position).filter(|said| !said.parts.is_empty());
+    if let Some(said) = said {
+        let all: Vec<&Part> = said.parts.iter().collect();
+        text(attributes, names::MESSAGE_CONTENT, &parts(&all, policy.limit_bytes(), policy));
+    }
+}
+
+/// Why a run failed, for its span's status; empty where that may not be said.
+pub(super) fn run_error(run: &Run, policy: Policy) -> String {
+    let said = Sayable::of(run, policy).and_then(|said| said.content.error.as_deref());
+    said.map(|error| policy.text(error, MAX_STATUS_BYTES)).unwrap_or_default()
+}
+
+/// Why a tool failed: it is what the tool answered.
+pub(super) fn tool_error(run: &Run, tool: &ToolCall, policy: Policy) -> String {
+    let said = Sayable::of(run, policy).and_then(|said| said.content.tools.get(&tool.key)?.result.as_ref());
+    said.and_then(|result| plain(result, MAX_STATUS_BYTES, policy)).unwrap_or_default()
+}
+
+/// Why a step failed.
+pub(super) fn step_error(run: &Run, step: &Step, policy: Policy) -> String {
+    let said = Sayable::of(run, policy).and_then(|said| said.content.step_errors.get(&step.path));
+    said.map(|error| policy.text(error, MAX_STATUS_BYTES)).unwrap_or_default()
+}
+
+/// Takes out of a span everything a person or a model wrote, for a receiver that finds it too large. Says on the span
+/// that it did. False, and the span as it was, where there was nothing to take out.
+pub fn strip_content(span: &mut Span) -> bool {
+    let before = size_of_lists(span);
+    let stays = |attribute: &KeyValue| !names::CONTENT.contains(&attribute.key.as_str());
+    span.attributes.retain(stays);
+    for event in &mut span.events {
+        event.attributes.retain(stays);
+    }
+    let status = span.status.as_mut().map(|status| std::mem::take(&mut status.message));
+    let removed = size_of_lists(span) < before || status.is_some_and(|message| !message.is_empty());
+    if removed {
+        flag(&mut span.attributes, names::CONTENT_LEFT_OUT);
+    }
+    removed
+}
+
+fn size_of_lists(span: &Span) -> usize {
+    span.attributes.len() + span.events.iter().map(|event| event.attributes.len()).sum::<usize>()
+}
+
+/// A text as it is, anything else as JSON.
+fn plain(json: &Json, bytes: usize, policy: Policy) -> Option<String> {
+    match json.value() {
+        Value::Null => None,
+        Value::String(said) => (!said.is_empty()).then(|| policy.text(&said, bytes)),
+        other => Some(policy.json(&other, bytes).to_string()),
+    }
+}
+
+/// Messages within the limit: the newest, and how many came before them. The newest is cut rather than left out.
+fn messages(all: &[&ChatMessage], policy: Policy) -> Option<String> {
+    let limit = policy.limit_bytes();
+    let (newest, older) = all.split_last()?;
+    let json = |said: &ChatMessage, bytes: usize| {
+        one_message(&policy.name(&said.role), &said.parts.iter().collect::<Vec<_>>(), bytes, policy)
+    };
+    let mut kept = vec![json(newest, limit - BRACKETS_BYTES)];
+    let mut size = BRACKETS_BYTES + kept.iter().map(String::len).sum::<usize>();
+    for said in older.iter().rev() {
+        let json = json(said, limit);
+        if size + 1 + json.len() > limit {
+            break;
+        }
+        size += 1 + json.len();
+        kept.push(json);
+    }
+    if kept.len() < all.len() {
+        while size + 1 + MESSAGE_NOTE_BYTES > limit && kept.len() > 1 {
+            size -= kept.pop().map_or(0, |json| 1 + json.len());
+        }
+        if size + 1 + MESSAGE_NOTE_BYTES > limit {
+            kept = vec![json(newest, limit - BRACKETS_BYTES - 1 - MESSAGE_NOTE_BYTES)];
+        }
+        let note = Part::Text(format!("… ({} earlier messages left out)", all.len() - kept.len()));
+        kept.push(one_message(OUR_ROLE, &[&note], limit, Policy::new(Mode::Full, limit)));
+    }
+    kept.reverse();
+    Some(format!("[{}]", kept.join(",")))
+}
+
+fn one_message(role: &str, said: &[&Part], bytes: usize, policy: Policy) -> String {
+    let head = format!("{{\"role\":{},\"parts\":", Value::from(role));
+    let said = parts(said, bytes.saturating_sub(head.len() + 1), policy);
+    format!("{head}{said}}}")
+}
+
+/// Parts as a JSON list of at most so many bytes: texts are cut to equal lengths, and where that is not enough the
+/// last parts stay.
+fn parts(all: &[&Part], bytes: usize, policy: Policy) -> String {
+    let mut text_bytes = policy.text_bytes().min(bytes);
+    while text_bytes >= MIN_TEXT_BYTES {
+        let json = listed(all.iter().map(|part| shape(part, text_bytes, policy)));
+        if json.len() <= bytes {
+            return json;
+        }
+        text_bytes /= 2;
+    }
+    let mut size = BRACKETS_BYTES + PART_NOTE_BYTES;
+    let mut kept = Vec::new();
+    for part in all.iter().rev() {
+        let shape = shape(part, MIN_TEXT_BYTES, policy);
+        size += json(&shape).len() + 1;
+        if size > bytes {
+            break;
+        }
+        kept.push(shape);
+    }
+    let left_out = all.len() - kept.len();
+    if left_out > 0 {
+        kept.push(Shape::Text { content: format!("… ({left_out} earlier parts left out)") });
+    }
+    listed(kept.into_iter().rev())
+}
+
+fn listed(shapes: impl Iterator<Item = Shape>) -> String {
+    let shapes: Vec<String> = shapes.map(|shape| json(&shape)).collect();
+    format!("[{}]", shapes.join(","))
+}
+
+fn json(shape: &Shape) -> String {
+    // Strings and values always serialise.
+    serde_json::to_string(shape).unwrap_or_default()
+}
+
+fn shape(part: &Part, text_bytes: usize, policy: Policy) -> Shape {
+    match part {
+        Part::Text(said) => Shape::Text { content: policy.text(said, text_bytes) },
+        Part::Reasoning(said) => Shape::Reasoning { content: policy.text(said, text_bytes) },
+        Part::ToolCall { id, name, arguments } => Shape::ToolCall {
+            id: id.as_deref().map(|id| policy.name(id)),
+            name: policy.name(name),
+            arguments: policy.json(&arguments.value(), text_bytes),
+        },
+        Part::ToolResponse { id, response } => Shape::ToolCallResponse {
+            id: id.as_deref().map(|id| policy.name(id)),
+            response: policy.json(&response.value(), text_bytes),
+        },
+        Part::Media(media) => media_shape(media, text_bytes, policy),
+    }
+}
+
+fn media_shape(media: &Media, text_bytes: usize, policy: Policy) -> Shape {
+    let kind = Kind { modality: media.modality.as_str(), mime_type: media.mime_type.clone() };
+    let generic = |kind, size_bytes| Shape::Generic { generic_type: "media", kind, size_bytes };
+    match &media.place {
+        MediaPlace::Uri(uri) => Shape::Uri { kind, uri: policy.text(uri, text_bytes) },
+        MediaPlace::File(id) => Shape::File { kind, file_id: policy.text(id, text_bytes) },
+        MediaPlace::Inline { size_bytes } => generic(kind, Some(*size_bytes)),
+        MediaPlace::Unknown => generic(kind, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::content::Modality;
+    use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
+    use opentelemetry_proto::tonic::trace::v1::{Status, span};
+    use serde_json::json;
+
+    fn user(said: &str) -> ChatMessage {
+        ChatMessage { role: "user".to_owned(), parts: vec![Part::Text(said.to_owned())] }
+    }
+
+    fn within(all: &[ChatMessage], limit_bytes: usize) -> String {
+        messages(&all.iter().collect::<Vec<_>>(), Policy::new(Mode::Full, limit_bytes)).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_at_its_limit_is_whole_and_beyond_it_the_oldest_go_first_and_are_counted() {
+        let all: Vec<ChatMessage> = (0..30).map(|at| user(&format!("message {at:02}"))).collect();
+        let whole = within(&all, DEFAULT_LIMIT_BYTES);
+        assert_eq!(within(&all, whole.len()), whole);
+        let shorter: Vec<Value> = serde_json::from_str(&within(&all, whole.len() - 1)).unwrap();
+        let said = |message: &Value| message["parts"][0]["content"].as_str().unwrap().to_owned();
+        let left_out = 30 - (shorter.len() - 1);
+        assert_eq!(shorter[0]["role"], OUR_ROLE);
+        assert_eq!(said(&shorter[0]), format!("… ({left_out} earlier messages left out)"));
+        assert_eq!(said(&shorter[1]), format!("message {left_out:02}"));
+        assert_eq!(said(shorter.last().unwrap()), "message 29");
+        assert!((1..5).contains(&left_out), "{left_out}");
+    }
+
+    #[test]
+    fn the_newest_message_is_cut_rather_than_left_out() {
+        let all = [user("first"), user(&"long ".repeat(1_000))];
+        let said: Vec<Value> = serde_json::from_str(&within(&all, MIN_LIMIT_BYTES)).unwrap();
+        assert_eq!(said.len(), 2);
+        assert_eq!(said[0]["parts"][0]["content"], "first");
+        let text = said[1]["parts"][0]["content"].as_str().unwrap();
+        assert!(text.starts_with("long long ") && text.ends_with(" characters)"), "{text}");
+        assert!(text.len() <= MIN_LIMIT_BYTES / 2, "one text takes half of the value at most");
+    }
+
+    #[test]
+    fn of_too_many_parts_the_last_stay_and_the_others_are_counted() {
+        let parts = (0..1_000).map(|at| Part::Text(format!("part {at:03}"))).collect();
+        let said: Value =
+            serde_json::from_str(&within(&[ChatMessage { role: "user".to_owned(), parts }], 2_000)).unwrap();
+        let parts = said[0]["parts"].as_array().unwrap();
+        let left_out = 1_000 - (parts.len() - 1);
+        assert_eq!(parts[0]["content"], format!("… ({left_out} earlier parts left out)"));
+        assert_eq!(parts[1]["content"], format!("part {left_out:03}"));
+        assert_eq!(parts.last().unwrap()["content"], "part 999");
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_kept_cannot_be_asked_for() {
+        assert_eq!(Policy::new(Mode::Full, 0).limit_bytes(), MIN_LIMIT_BYTES);
+        assert_eq!(Policy::new(Mode::Full, usize::MAX).limit_bytes(), MAX_LIMIT_BYTES);
+        const { assert!(3 * MAX_LIMIT_BYTES < crate::otel::request::MAX_REQUEST_BYTES) };
+    }
+
+    #[test]
+    fn a_status_is_a_sentence_of_limited_length() {
+        let policy = Policy::new(Mode::Full, DEFAULT_LIMIT_BYTES);
+        let error =
+            |length: usize| plain(&Json::of(&"e".repeat(length).into()), MAX_STATUS_BYTES, policy).unwrap();
+        assert_eq!(error(MAX_STATUS_BYTES).len(), MAX_STATUS_BYTES);
+        assert!(error(MAX_STATUS_BYTES + 1).ends_with(" characters)"));
+    }
+
+    #[test]
+    fn content_is_taken_out_of_a_span_and_the_span_says_so() {
+        let mut bare = Span { name: "chat m".to_owned(), status: Some(Status::default()), ..Span::default() };
+        text(&mut bare.attributes, names::OPERATION_NAME, "chat");
+        let mut event = span::Event { name: names::EVENT_MESSAGE.to_owned(), ..span::Event::default() };
+        text(&mut event.attributes, names::MESSAGE_ROLE, "user");
+        bare.events.push(event);
+        let mut untouched = bare.clone();
+        assert!(!strip_content(&mut untouched));
+        assert_eq!(untouched, bare);
+        let mut said = bare.clone();
+        for name in names::CONTENT {
+            text(&mut said.attributes, name, "a secret");
+        }
+        text(&mut said.events[0].attributes, names::MESSAGE_CONTENT, "a secret");
+        said.status = Some(Status { message: "a secret".to_owned(), code: 2 });
+        assert!(strip_content(&mut said));
+        flag(&mut bare.attributes, names::CONTENT_LEFT_OUT);
+        bare.status = Some(Status { message: String::new(), code: 2 });
+        assert_eq!(said, bare);
+    }
+
+    fn any_part() -> impl proptest::strategy::Strategy<Value = Part> {
+        use proptest::prelude::*;
+        let words = "(\\PC|[\\x00-\\x1f\"\\\\]){0,400}";
+        let json = prop_oneof![
+            words.prop_map(|text| json!(text)),
+            proptest::collection::vec(words, 0..20).prop_map(|texts| json!({"list": texts})),
+        ];
+        let id = proptest::option::of("\\PC{0,300}");
+        prop_oneof![
+            words.prop_map(Part::Text),
+            words.prop_map(Part::Reasoning),
+            (id.clone(), "\\PC{0,300}", json.clone()).prop_map(|(id, name, arguments)| Part::ToolCall {
+                id,
+                name,
+                arguments: Json::of(&arguments)
+            }),
+            (id, json).prop_map(|(id, response)| Part::ToolResponse { id, response: Json::of(&response) }),
+            words.prop_map(|uri| Part::Media(Media {
+                modality: Modality::Image,
+                mime_type: Some("image/png".to_owned()),
+                place: MediaPlace::Uri(uri)
+            })),
+        ]
+    }
+
+    fn any_message() -> impl proptest::strategy::Strategy<Value = ChatMessage> {
+        use proptest::prelude::*;
+        ("\\PC{0,200}", proptest::collection::vec(any_part(), 0..12))
+            .prop_map(|(role, parts)| ChatMessage { role, parts })
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+        #[test]
+        fn any_conversation_is_valid_json_within_any_limit(
+            all in proptest::collection::vec(any_message(), 1..12),
+            limit in MIN_LIMIT_BYTES..20_000,
+        ) {
+            for mode in [Mode::Full, Mode::Masked] {
+                let said = messages(&all.iter().collect::<Vec<_>>(), Policy::new(mode, limit)).unwrap();
+                proptest::prop_assert!(said.len() <= limit, "{} of {limit}", said.len());
+                let said: Vec<Value> = serde_json::from_str(&said).unwrap();
+                let note = usize::from(said[0]["role"] == OUR_ROLE);
+                // The newest is always there.
+                proptest::prop_assert!(said.len() > note);
+                proptest::prop_assert!(said.len() - note <= all.len());
+            }
+        }
+    }
+}
