@@ -2,13 +2,21 @@
 //!
 //! Opened read-only, with `query_only`. Rows are copied out in short statements: in the journal mode Agno 2 uses,
 //! an open read transaction would make its writer fail.
+//!
+//! In WAL mode, which Agno 3 uses, SQLite makes a `-wal` and a `-shm` file beside a database to read it, and leaves
+//! them there. Where there is no `-wal` nobody has the database open, so it is read as one that does not change, which
+//! leaves nothing behind. What was read counts only if it has not changed indeed.
 
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
-use super::{Error, LOCK_PATIENCE, Record, Tables};
+use super::{Error, Kind, LOCK_PATIENCE, Record, Tables};
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
 use crate::framework::{Oddities, Oddity};
@@ -23,17 +31,21 @@ pub(super) fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Record) + Send),
 ) -> Result<Oddities, Error> {
-    let database = Database::open(path)?;
-    let found = database.tables().map_err(|error| database.error(error))?;
+    let mut database = Database::open(path)?;
+    let found = database.steadily(Database::tables)?;
     let chosen = database.choose(&found, tables)?;
     let mut oddities = Oddities::default();
     for (table, layout) in chosen {
-        let read = match layout {
-            Layout::SessionsWithRuns | Layout::Runs => database.rows(table, &layout, accept),
-            Layout::V1 => database.count(table).map(|rows| oddities.add_many(Oddity::AgnoV1, rows)),
-            Layout::Sessions | Layout::Other => Ok(()),
-        };
-        read.map_err(|error| database.error(error))?;
+        match layout {
+            Layout::SessionsWithRuns | Layout::Runs => {
+                database.expect_rowids(table)?;
+                database.rows(table, &layout, accept)?;
+            }
+            Layout::V1 => {
+                oddities.add_many(Oddity::AgnoV1, database.steadily(|database| database.count(table))?);
+            }
+            Layout::Sessions | Layout::Other => {}
+        }
     }
     Ok(oddities)
 }
@@ -41,20 +53,33 @@ pub(super) fn read(
 struct Database<'p> {
     path: &'p Path,
     connection: Connection,
+    /// While nobody else has it open.
+    still: Option<Still>,
 }
 
 impl<'p> Database<'p> {
     fn open(path: &'p Path) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| sqlite_error(path, error))?;
-        let database = Self { path, connection };
-        let configure = || {
-            database.connection.busy_timeout(LOCK_PATIENCE)?;
-            database.connection.pragma_update(None, "query_only", true)
-        };
-        configure().map_err(|error| database.error(error))?;
-        Ok(database)
+        let still = Still::of(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        if still.is_some() {
+            tracing::warn!(
+                path = %path.display(),
+                "is in WAL mode and has no -wal file beside it: all is there if its application has ended; if it is a copy, \
+                 runs may be missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
+            );
+        }
+        let connection = connect(path, still.is_some()).map_err(|error| sqlite_error(path, error))?;
+        Ok(Self { path, connection, still })
+    }
+
+    /// Reads, and reads again in the ordinary way if somebody has opened the database meanwhile.
+    fn steadily<T>(&mut self, read: impl Fn(&Self) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let found = read(self);
+        if self.still.as_ref().is_none_or(Still::holds) {
+            return found.map_err(|error| self.error(error));
+        }
+        self.still = None;
+        self.connection = connect(self.path, false).map_err(|error| self.error(error))?;
+        read(self).map_err(|error| self.error(error))
     }
 
     fn error(&self, error: rusqlite::Error) -> Error {
@@ -74,20 +99,23 @@ impl<'p> Database<'p> {
         Ok(tables)
     }
 
-    /// The tables to read: those named, else all whose columns are those of Agno's.
+    /// The tables to read: of each kind the one named, else all whose columns are those of Agno's.
     fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
         let path = || self.path.to_owned();
-        let named = tables.named();
-        for table in &named {
-            if !found.iter().any(|own| own.name == *table) {
-                return Err(Error::NoTable { path: path(), table: (*table).to_owned(), found: list(found) });
+        for (kind, name) in tables.named() {
+            let Some(table) = found.iter().find(|table| table.name == name) else {
+                return Err(Error::NoTable { path: path(), table: name.to_owned(), found: list(found) });
+            };
+            if kind_of(&table.layout()) != Some(kind) {
+                let whose = if kind == Kind::Runs { "runs" } else { "sessions" };
+                let found = format!("table \"{name}\", whose columns are not those of Agno's {whose}");
+                return Err(Error::NotAgno { path: path(), found });
             }
         }
-        let wanted = found.iter().filter(|table| named.is_empty() || named.contains(&table.name.as_str()));
-        let chosen: Vec<(&Table, Layout)> = wanted
-            .map(|table| (table, table.layout()))
-            .filter(|(_, layout)| *layout != Layout::Other)
-            .collect();
+        let wanted =
+            |table: &&Table| kind_of(&table.layout()).is_some_and(|kind| tables.want(kind, &table.name));
+        let chosen: Vec<(&Table, Layout)> =
+            found.iter().filter(wanted).map(|table| (table, table.layout())).collect();
         // No table at all: Agno made the file and has not stored its first run yet.
         if chosen.is_empty() && !found.is_empty() {
             return Err(Error::NotAgno {
@@ -102,6 +130,14 @@ impl<'p> Database<'p> {
         Ok(chosen)
     }
 
+    fn expect_rowids(&mut self, table: &Table) -> Result<(), Error> {
+        let sql = "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'";
+        if self.steadily(|database| database.connection.query_row(sql, [&table.name], |row| row.get(0)))? {
+            return Err(Error::WithoutRowid { path: self.path.to_owned(), table: table.name.clone() });
+        }
+        Ok(())
+    }
+
     fn count(&self, table: &Table) -> rusqlite::Result<u64> {
         let count: i64 = self.connection.query_row(
             &format!("SELECT count(*) FROM {}", quoted(&table.name)),
@@ -113,11 +149,11 @@ impl<'p> Database<'p> {
 
     /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
     fn rows(
-        &self,
+        &mut self,
         table: &Table,
         layout: &Layout,
         accept: &mut (dyn FnMut(Record) + Send),
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let is_run = *layout == Layout::Runs;
         let json = if is_run { "run_data" } else { "runs" };
         let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
@@ -129,26 +165,84 @@ impl<'p> Database<'p> {
         );
         let mut after = i64::MIN;
         loop {
-            let mut page = Vec::new();
-            let mut bytes = 0;
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([after, PAGE_ROWS])?;
-            while let Some(row) = rows.next()? {
-                after = row.get(0)?;
-                let record = record(row)?;
-                bytes += record.as_ref().map_or(0, |record| record.json.len());
-                page.push(record);
-                if bytes >= PAGE_BYTES {
-                    break;
-                }
-            }
-            drop(rows);
-            if page.is_empty() {
-                return Ok(());
-            }
-            page.into_iter().flatten().for_each(&mut *accept);
+            let page = self.steadily(|database| database.page(&sql, after))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            page.into_iter().filter_map(|(_, record)| record).for_each(&mut *accept);
         }
     }
+
+    /// The next rows, with their rowids.
+    fn page(&self, sql: &str, after: i64) -> rusqlite::Result<Vec<(i64, Option<Record>)>> {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([after, PAGE_ROWS])?;
+        while let Some(row) = rows.next()? {
+            let record = record(row)?;
+            bytes += record.as_ref().map_or(0, |record| record.json.len());
+            page.push((row.get(0)?, record));
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if still {
+        let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC).to_string();
+        // The path's own slashes part it in a URI too.
+        let uri = format!("file:{}?immutable=1", path.replace("%2F", "/"));
+        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
+    connection.busy_timeout(LOCK_PATIENCE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// A database in WAL mode without its log. Whoever opens it makes a log; whoever has had it open and closed it has
+/// changed the file.
+struct Still {
+    path: PathBuf,
+    log: PathBuf,
+    stamp: Stamp,
+}
+
+/// Changes with every write: length, inode, and time of the last one.
+type Stamp = (u64, u64, i64, i64);
+
+impl Still {
+    fn of(path: &Path) -> io::Result<Option<Self>> {
+        // A link's log stands beside what it leads to.
+        let path = path.canonicalize()?;
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        let still = Self { log: log.into(), stamp: stamp(&path)?, path };
+        Ok((is_in_wal_mode(&still.path)? && !still.log.try_exists()?).then_some(still))
+    }
+
+    fn holds(&self) -> bool {
+        !self.log.exists() && stamp(&self.path).is_ok_and(|stamp| stamp == self.stamp)
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let metadata = path.metadata()?;
+    Ok((metadata.len(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// The versions of the format needed to write and to read: 2 is WAL.
+fn is_in_wal_mode(path: &Path) -> io::Result<bool> {
+    const VERSIONS_AT: u64 = 18;
+    let mut header = std::fs::File::open(path)?.take(VERSIONS_AT + 2);
+    let mut bytes = Vec::new();
+    header.read_to_end(&mut bytes)?;
+    Ok(bytes.ends_with(&[2, 2]))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
@@ -167,6 +261,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let columns =
         Columns { session_id: text(2), user_id: text(3), stored_at_s: integer(4), index: integer(5) };
     Ok(Some(Record { json, columns }))
+}
+
+fn kind_of(layout: &Layout) -> Option<Kind> {
+    match layout {
+        Layout::Runs => Some(Kind::Runs),
+        Layout::SessionsWithRuns | Layout::Sessions | Layout::V1 => Some(Kind::Sessions),
+        Layout::Other => None,
+    }
 }
 
 fn quoted(name: &str) -> String {
