@@ -3,16 +3,13 @@
 //! Opened read-only, with `query_only`. Rows are copied out in short statements: in the journal mode Agno 2 uses,
 //! an open read transaction would make its writer fail.
 //!
-//! In WAL mode, which Agno 3 uses, SQLite makes a `-wal` and a `-shm` file beside a database to read it, and leaves
-//! them there. Where there is no `-wal` nobody has the database open, so it is read as one that does not change, which
-//! leaves nothing behind. What was read counts only if it has not changed indeed.
+//! In WAL mode, which Agno 3 uses, SQLite needs a `-wal` and a `-shm` file beside a database to read it, and makes
+//! them where they are missing. To open it as one that never changes would leave nothing behind, and read nonsense
+//! from one that does.
 
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
@@ -31,8 +28,8 @@ pub(super) fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Record) + Send),
 ) -> Result<Oddities, Error> {
-    let mut database = Database::open(path)?;
-    let found = database.steadily(Database::tables)?;
+    let database = Database::open(path)?;
+    let found = database.tables().map_err(|error| database.error(error))?;
     let chosen = database.choose(&found, tables)?;
     let mut oddities = Oddities::default();
     for (table, layout) in chosen {
@@ -42,7 +39,8 @@ pub(super) fn read(
                 database.rows(table, &layout, accept)?;
             }
             Layout::V1 => {
-                oddities.add_many(Oddity::AgnoV1, database.steadily(|database| database.count(table))?);
+                let count = database.count(table).map_err(|error| database.error(error))?;
+                oddities.add_many(Oddity::AgnoV1, count);
             }
             Layout::Sessions | Layout::Other => {}
         }
@@ -53,33 +51,27 @@ pub(super) fn read(
 struct Database<'p> {
     path: &'p Path,
     connection: Connection,
-    /// While nobody else has it open.
-    still: Option<Still>,
 }
 
 impl<'p> Database<'p> {
     fn open(path: &'p Path) -> Result<Self, Error> {
-        let still = Still::of(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        if still.is_some() {
-            tracing::warn!(
+        let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        if lacks_log {
+            tracing::info!(
                 path = %path.display(),
-                "is in WAL mode and has no -wal file beside it: all is there if its application has ended; if it is a copy, \
-                 runs may be missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
+                "is in WAL mode without a -wal file: all is there if its application has ended; of a copy runs may be \
+                 missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
             );
         }
-        let connection = connect(path, still.is_some()).map_err(|error| sqlite_error(path, error))?;
-        Ok(Self { path, connection, still })
-    }
-
-    /// Reads, and reads again in the ordinary way if somebody has opened the database meanwhile.
-    fn steadily<T>(&mut self, read: impl Fn(&Self) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let found = read(self);
-        if self.still.as_ref().is_none_or(Still::holds) {
-            return found.map_err(|error| self.error(error));
-        }
-        self.still = None;
-        self.connection = connect(self.path, false).map_err(|error| self.error(error))?;
-        read(self).map_err(|error| self.error(error))
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(LOCK_PATIENCE)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| sqlite_error(path, error))?;
+        Ok(Self { path, connection })
     }
 
     fn error(&self, error: rusqlite::Error) -> Error {
@@ -130,9 +122,10 @@ impl<'p> Database<'p> {
         Ok(chosen)
     }
 
-    fn expect_rowids(&mut self, table: &Table) -> Result<(), Error> {
+    fn expect_rowids(&self, table: &Table) -> Result<(), Error> {
         let sql = "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'";
-        if self.steadily(|database| database.connection.query_row(sql, [&table.name], |row| row.get(0)))? {
+        let without = self.connection.query_row(sql, [&table.name], |row| row.get(0));
+        if without.map_err(|error| self.error(error))? {
             return Err(Error::WithoutRowid { path: self.path.to_owned(), table: table.name.clone() });
         }
         Ok(())
@@ -149,7 +142,7 @@ impl<'p> Database<'p> {
 
     /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
     fn rows(
-        &mut self,
+        &self,
         table: &Table,
         layout: &Layout,
         accept: &mut (dyn FnMut(Record) + Send),
@@ -165,7 +158,7 @@ impl<'p> Database<'p> {
         );
         let mut after = i64::MIN;
         loop {
-            let page = self.steadily(|database| database.page(&sql, after))?;
+            let page = self.page(&sql, after).map_err(|error| self.error(error))?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = *last;
             page.into_iter().filter_map(|(_, record)| record).for_each(&mut *accept);
@@ -190,50 +183,12 @@ impl<'p> Database<'p> {
     }
 }
 
-fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = if still {
-        let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC).to_string();
-        // The path's own slashes part it in a URI too.
-        let uri = format!("file:{}?immutable=1", path.replace("%2F", "/"));
-        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
-    } else {
-        Connection::open_with_flags(path, flags)?
-    };
-    connection.busy_timeout(LOCK_PATIENCE)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-/// A database in WAL mode without its log. Whoever opens it makes a log; whoever has had it open and closed it has
-/// changed the file.
-struct Still {
-    path: PathBuf,
-    log: PathBuf,
-    stamp: Stamp,
-}
-
-/// Changes with every write: length, inode, and time of the last one.
-type Stamp = (u64, u64, i64, i64);
-
-impl Still {
-    fn of(path: &Path) -> io::Result<Option<Self>> {
-        // A link's log stands beside what it leads to.
-        let path = path.canonicalize()?;
-        let mut log = path.clone().into_os_string();
-        log.push("-wal");
-        let still = Self { log: log.into(), stamp: stamp(&path)?, path };
-        Ok((is_in_wal_mode(&still.path)? && !still.log.try_exists()?).then_some(still))
-    }
-
-    fn holds(&self) -> bool {
-        !self.log.exists() && stamp(&self.path).is_ok_and(|stamp| stamp == self.stamp)
-    }
-}
-
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let metadata = path.metadata()?;
-    Ok((metadata.len(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+/// True for a database in WAL mode whose log is not beside it.
+fn lacks_log(path: &Path) -> io::Result<bool> {
+    // A link's log stands beside what it leads to.
+    let mut log = path.canonicalize()?.into_os_string();
+    log.push("-wal");
+    Ok(is_in_wal_mode(path)? && !Path::new(&log).try_exists()?)
 }
 
 /// The versions of the format needed to write and to read: 2 is WAL.
