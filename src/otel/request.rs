@@ -79,13 +79,14 @@ pub fn trace_chunks(spans: Vec<Span>, resource: &Resource) -> Vec<Chunk> {
 
 /// A message in as few chunks as stay below [`MAX_REQUEST_BYTES`].
 fn bounded<M: Halves>(message: M) -> Vec<Chunk> {
-    if message.encoded_len() > MAX_REQUEST_BYTES {
-        match message.halves() {
-            Ok((first, second)) => return [first, second].into_iter().flat_map(bounded).collect(),
-            Err(whole) => return vec![whole.chunk()],
-        }
+    let chunk = message.chunk();
+    if chunk.bytes.len() <= MAX_REQUEST_BYTES {
+        return vec![chunk];
     }
-    vec![message.chunk()]
+    match message.halves() {
+        Ok((first, second)) => [first, second].into_iter().flat_map(bounded).collect(),
+        Err(_) => vec![chunk],
+    }
 }
 
 /// Two chunks that say together what this one says. `None`: it holds one span, or one series.

@@ -377,7 +377,7 @@ fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
     for moment in &run.moments {
         let mut attributes = Vec::new();
         for (name, figure) in &moment.figures {
-            attributes.push(key_value(name, any_value::Value::IntValue(*figure)));
+            attributes.push(key_value(*name, any_value::Value::IntValue(*figure)));
         }
         events.push(span::Event {
             name: moment.name.to_owned(),
@@ -400,10 +400,10 @@ fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
 /// Agno's own figures, beside ours, under the names of Agno's documentation.
 fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
     for (field, count) in &stated.integers {
-        number(attributes, &format!("{}{field}", names::STATED_PREFIX), *count);
+        number(attributes, format!("{}{field}", names::STATED_PREFIX), *count);
     }
     for (field, value) in &stated.floats {
-        real(attributes, &format!("{}{field}", names::STATED_PREFIX), *value);
+        real(attributes, format!("{}{field}", names::STATED_PREFIX), *value);
     }
     for (field, scalar) in &stated.provider {
         let value = match scalar {
@@ -412,7 +412,7 @@ fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
             Scalar::Bool(value) => any_value::Value::BoolValue(*value),
             Scalar::Text(value) => any_value::Value::StringValue(value.clone()),
         };
-        attributes.push(key_value(&format!("{}{field}", names::STATED_PROVIDER_PREFIX), value));
+        attributes.push(key_value(format!("{}{field}", names::STATED_PROVIDER_PREFIX), value));
     }
 }
 
