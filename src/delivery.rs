@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Attempt, Exporter, Request, Signal};
@@ -17,23 +17,59 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Reasons kept for the report; a server that gives each request another would fill the memory.
 const MAX_REASONS: usize = 16;
 
-/// What became of the requests.
+/// What became of the requests of one signal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Sent {
     /// Requests the far side took.
     pub delivered: u64,
-    /// Spans and points rejected within requests it took.
+    /// Spans or points rejected within requests it took.
     pub rejected: u64,
     /// Requests refused for good.
     pub refused: u64,
-    /// Spans and points in them.
+    /// Spans or points in them.
     pub refused_items: u64,
+    /// Requests given up on, or not tried after that.
+    pub undelivered: u64,
+    /// Spans that went without their content because they were too large with it.
+    pub stripped: u64,
     /// Attempts by how they ended.
     pub attempts: BTreeMap<&'static str, u64>,
-    /// Spans that lost their content because they were too large with it.
-    pub stripped: u64,
-    /// Why, once per reason.
+}
+
+/// What became of all requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Requests of spans.
+    pub traces: Sent,
+    /// Requests of metrics.
+    pub metrics: Sent,
+    /// Why something was refused or rejected, once per reason.
     pub reasons: Vec<String>,
+    /// What the far side said of requests it took whole, once each.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// What became of requests of a signal.
+    pub fn of(&self, signal: Signal) -> &Sent {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Metrics => &self.metrics,
+        }
+    }
+
+    /// What became of requests of a signal.
+    pub fn of_mut(&mut self, signal: Signal) -> &mut Sent {
+        match signal {
+            Signal::Traces => &mut self.traces,
+            Signal::Metrics => &mut self.metrics,
+        }
+    }
+
+    /// A figure of both signals.
+    pub fn sum(&self, figure: impl Fn(&Sent) -> u64) -> u64 {
+        figure(&self.traces) + figure(&self.metrics)
+    }
 }
 
 /// Why a request could not be brought to an end.
@@ -41,7 +77,7 @@ pub struct Report {
 #[non_exhaustive]
 pub enum Error {
     /// Patience ended before the far side took a request.
-    #[error("gave up on {target} after {waited:?}: {reason}")]
+    #[error("gave up on {target} after {:.1} s: {reason}", waited.as_secs_f64())]
     GaveUp {
         /// Where it was to go.
         target: String,
@@ -100,6 +136,16 @@ impl Delivery {
         }
     }
 
+    /// True when both signals go to the same server.
+    pub fn has_one_server(&self) -> bool {
+        self.traces.server() == self.metrics.server()
+    }
+
+    /// Notes a request that is not tried, because one before it was given up on.
+    pub fn pass_over(&mut self, signal: Signal) {
+        self.report.of_mut(signal).undelivered += 1;
+    }
+
     /// Delivers one request: attempts it, waiting longer each time, until it ends. What is too large goes in
     /// parts. What is refused is counted, kept where dead letters are, and passed over; the next may be taken.
     pub async fn deliver(&mut self, request: &Request<'_>) -> Result<(), Error> {
@@ -113,10 +159,14 @@ impl Delivery {
                 left.extend([second, first]);
                 continue;
             }
-            match self.attempt_until_it_ends(&request).await? {
-                End::Delivered => {}
-                End::TooLarge(reason) => left.extend(self.smaller(&part, &request, &reason)?),
-                End::Refused(reason) => self.refuse(&request, &reason)?,
+            match self.attempt_until_it_ends(&request).await {
+                Ok(End::Delivered) => {}
+                Ok(End::TooLarge(reason)) => left.extend(self.smaller(&part, &request, &reason)?),
+                Ok(End::Refused(reason)) => self.refuse(&request, &reason)?,
+                Err(error) => {
+                    self.report.of_mut(signal).undelivered += 1 + left.len() as u64;
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -127,18 +177,18 @@ impl Delivery {
         let mut wait = FIRST_WAIT;
         loop {
             let attempt = self.exporter(request.signal).export(request).await;
-            *self.report.attempts.entry(name(&attempt)).or_default() += 1;
+            let sent = self.report.of_mut(request.signal);
+            *sent.attempts.entry(name(&attempt)).or_default() += 1;
             match attempt {
                 Attempt::Delivered { rejected, message } => {
-                    self.report.delivered += 1;
-                    self.report.rejected += rejected;
+                    sent.delivered += 1;
+                    sent.rejected += rejected;
                     debug!(bytes = request.len(), elapsed = ?started.elapsed(), "delivered a request");
                     if rejected > 0 {
-                        warn!(target = self.target(request.signal), rejected, %message, "the far side rejected a part");
+                        note(&mut self.report.reasons, &message);
                         self.keep(request)?;
-                    }
-                    if rejected > 0 || !message.is_empty() {
-                        self.note(&message);
+                    } else {
+                        note(&mut self.report.warnings, &message);
                     }
                     return Ok(End::Delivered);
                 }
@@ -148,6 +198,8 @@ impl Delivery {
                     let pause = asked.unwrap_or_else(|| jittered(wait));
                     let waited = started.elapsed();
                     if waited + pause > self.patience {
+                        let asks = asked.map(|wait| format!("; it asks to wait {:.0} s", wait.as_secs_f64()));
+                        let reason = reason + asks.as_deref().unwrap_or_default();
                         return Err(Error::GaveUp { target: self.target(request.signal), waited, reason });
                     }
                     info!(target = self.target(request.signal), %reason, ?pause, "will try again");
@@ -174,7 +226,7 @@ impl Delivery {
         }
         let bare = request.chunks.first().filter(|_| signal == Signal::Traces).and_then(without_content);
         if let Some(bare) = bare {
-            self.report.stripped += bare.items;
+            self.report.of_mut(signal).stripped += bare.items;
             return Ok(vec![Part::Cut(bare)]);
         }
         self.refuse(request, reason)?;
@@ -182,10 +234,10 @@ impl Delivery {
     }
 
     fn refuse(&mut self, request: &Request<'_>, reason: &str) -> Result<(), Error> {
-        self.report.refused += 1;
-        self.report.refused_items += request.chunks.iter().map(|chunk| chunk.items).sum::<u64>();
-        warn!(target = self.target(request.signal), reason, "the far side refused a request");
-        self.note(reason);
+        let sent = self.report.of_mut(request.signal);
+        sent.refused += 1;
+        sent.refused_items += request.chunks.iter().map(|chunk| chunk.items).sum::<u64>();
+        note(&mut self.report.reasons, reason);
         self.keep(request)
     }
 
@@ -196,12 +248,12 @@ impl Delivery {
         }
         Ok(())
     }
+}
 
-    fn note(&mut self, reason: &str) {
-        let reasons = &mut self.report.reasons;
-        if reasons.len() < MAX_REASONS && !reasons.iter().any(|known| known == reason) {
-            reasons.push(reason.to_owned());
-        }
+/// Keeps what a server said, once.
+fn note(said: &mut Vec<String>, words: &str) {
+    if !words.is_empty() && said.len() < MAX_REASONS && !said.iter().any(|known| known == words) {
+        said.push(words.to_owned());
     }
 }
 

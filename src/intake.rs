@@ -190,6 +190,11 @@ fn tie(a: &DecodedRun, b: &DecodedRun) -> Ordering {
 impl Gathered {
     /// The spans of every trace.
     pub fn spans(&self, settings: Settings) -> Vec<TraceSpans> {
+        self.traces(settings).collect()
+    }
+
+    /// The spans of one trace after the other, each made when it is asked for.
+    pub fn traces(&self, settings: Settings) -> impl Iterator<Item = TraceSpans> + '_ {
         spans::spans(&self.forest, &self.places, &self.times, settings)
     }
 
@@ -211,6 +216,7 @@ impl Gathered {
         }
         ledger.close_sessions();
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
         ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
         ledger.set(&names::BRIDGE_RECORDS, Vec::new(), self.records);
         for (oddity, count) in self.oddities.iter() {

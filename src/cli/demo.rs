@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::send::{Outgoing, delivery};
-use super::summary::{Delivered, Summary};
+use super::send::{Outgoing, Way, delivery};
+use super::summary::Summary;
 use super::{Destination, Ended, Said, Sources, show};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -39,25 +39,23 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let mut gathered = super::gather(&sources, super::keep(settings), clock).await?;
     drop(folder);
     gathered.restamp(clock.now_ns());
-    let traces = gathered.spans(settings);
-    let largest = traces.iter().max_by_key(|trace| trace.spans.len());
+    let largest = gathered.traces(settings).max_by_key(|trace| trace.spans.len());
     if let Some(trace) = largest.filter(|_| !arguments.json) {
-        super::write_out(&show::one(trace))?;
+        super::write_painted(&show::one(&trace))?;
     }
-    let outgoing = Outgoing::of(&gathered, &resource, settings, clock);
-    let is_sent = destination.is_some();
-    let delivered = match destination {
-        Some(destination) => outgoing.send(delivery(destination, PATIENCE, None, clock)?).await?,
-        None => Delivered::nowhere(),
+    let mut way = match destination {
+        Some(destination) => Way::Endpoint(Box::new(delivery(destination, PATIENCE, None, clock)?)),
+        None => Way::Nowhere,
     };
-    let summary = Summary::of(&gathered, &outgoing, delivered);
+    let sent = Outgoing { gathered: &gathered, resource: &resource, settings, clock }.send(&mut way).await?;
+    let summary = Summary { gathered: &gathered, sent: &sent };
     super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
-    if !is_sent && !arguments.json {
-        let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector or Jaeger.\n\
+    if matches!(way, Way::Nowhere) && !arguments.json {
+        let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector.\n\
                     Your own runs: agno-otel show agno.db, agno-otel send agno.db\n";
         super::write_out(hint)?;
     }
-    Ok(summary.ended())
+    sent.ended(&gathered)
 }
 
 /// A folder of our own for the database, gone when it is dropped.

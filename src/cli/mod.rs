@@ -2,11 +2,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
 mod demo;
+mod environment;
+mod named;
 mod send;
 mod show;
 mod summary;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::borrow::Cow;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,12 +23,14 @@ use crate::config::{Config, Flags};
 use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
-use crate::export::print::Paint;
+use crate::export::print::plain;
 use crate::framework::{Keep, Oddities};
 use crate::intake::{Gathered, Intake};
 use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, source};
+use environment::{NotUtf8, variable};
+use named::Names;
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
@@ -52,13 +57,15 @@ enum Command {
 /// Where runs are read from.
 #[derive(Debug, Clone, Args)]
 struct Sources {
-    /// SQLite databases, JsonDb folders, files with runs (one, a list, or one per line), - for standard input.
+    /// SQLite databases, folders (JsonDb, or files with runs), files with runs (one, a list, or one per line), - for
+    /// standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Read only this sessions table (or JsonDb file); default: every table that looks like Agno's.
+    /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
+    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables.
     #[arg(long, value_name = "NAME")]
     sessions_table: Option<String>,
-    /// Read only this runs table (or JsonDb file).
+    /// Of all runs tables (or JsonDb files) read only this one, likewise.
     #[arg(long, value_name = "NAME")]
     runs_table: Option<String>,
 }
@@ -89,7 +96,7 @@ struct Destination {
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Seconds to go on trying when the endpoint cannot be reached or says "later".
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -169,9 +176,14 @@ struct AllRefused {
     reasons: String,
 }
 
+/// What comes in once is asked for twice.
+#[derive(Debug, thiserror::Error)]
+#[error("standard input (-) is given twice; it can be read once")]
+struct StdinTwice;
+
 /// Stopped by a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("stopped; what was not yet sent was not counted as sent")]
+#[error("stopped by a signal; what was delivered before stays delivered, the rest was not sent")]
 struct Stopped {
     code: u8,
 }
@@ -186,12 +198,13 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    log(arguments.verbose);
+    environment::log(arguments.verbose);
     match run(arguments.command) {
         Ok(ended) => ExitCode::from(ended as u8),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            writeln!(io::stderr(), "agno-otel: {}", Chain(error.as_ref())).ok();
+            let chain = Chain(error.as_ref()).to_string();
+            writeln!(io::stderr(), "agno-otel: {}", plain(&chain)).ok();
             ExitCode::from(code_of(&error))
         }
     }
@@ -213,6 +226,10 @@ fn run(command: Command) -> anyhow::Result<Ended> {
 }
 
 fn work(command: Command) -> anyhow::Result<Ended> {
+    if matches!(command, Command::Send(_) | Command::Demo(_)) {
+        environment::expect_utf8()?;
+        environment::warn_of_unfollowed();
+    }
     runtime()?.block_on(async {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
@@ -238,7 +255,12 @@ async fn stopped() -> io::Result<Stopped> {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>() || error.is::<send::OwnSource>() || error.is::<TlsError>() {
+    if error.is::<config::Error>()
+        || error.is::<send::OwnSource>()
+        || error.is::<TlsError>()
+        || error.is::<StdinTwice>()
+        || error.is::<NotUtf8>()
+    {
         WRONG_USAGE
     } else if error.is::<source::Error>() {
         SOURCE_FAILED
@@ -262,22 +284,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(is_it)
 }
 
-fn log(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("agno_otel={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
 impl Destination {
     fn flags(&self) -> Flags {
         Flags {
@@ -294,10 +300,6 @@ impl Destination {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// Whose telemetry it is. Without a state file every invocation is an instance of its own.
 fn resource(config: Config<'_>) -> Resource {
     config.resource(&uuid::Uuid::new_v4().to_string())
@@ -305,24 +307,28 @@ fn resource(config: Config<'_>) -> Resource {
 
 /// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
 /// of half the sources could not be completed later without counting it twice.
-async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> Result<Gathered, source::Error> {
-    let tables =
-        source::Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
+async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> anyhow::Result<Gathered> {
+    if sources.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(StdinTwice.into());
+    }
+    let mut names = Names::of(sources);
     let mut intake = Intake::keeping(keep);
     let progress = spinner();
     for path in &sources.paths {
         let (before, odd_before) = (intake.decoded(), intake.oddities.clone());
         let mut accept = |record: crate::Record| {
             intake.accept(&record);
-            progress.set_message(format!("reading {}: {} runs", path.display(), intake.decoded() - before));
+            let read = format!("reading {}: {} runs", path.display(), intake.decoded() - before);
+            progress.set_message(plain(&read).into_owned());
             progress.tick();
         };
-        let oddities = source::read(&source::Location::of(path), &tables, &mut accept).await?;
+        let oddities = names.read(&source::Location::of(path), &mut accept).await?;
         intake.oddities.merge(&oddities);
         if intake.decoded() == before {
             no_runs(path, &odd_before, &intake.oddities)?;
         }
     }
+    names.expect_met()?;
     progress.finish_and_clear();
     Ok(intake.finish(clock.now_ns()))
 }
@@ -349,14 +355,20 @@ fn spinner() -> ProgressBar {
     progress
 }
 
-/// Colour only on a terminal, and only where the user has not asked for none (<https://no-color.org>).
-fn paint() -> Paint {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !unwanted { Paint::Ansi } else { Paint::Plain }
+/// Columns of the terminal that standard output is, if it is one.
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(columns)).filter(|columns| *columns > 0)
 }
 
-fn write_out(text: &str) -> io::Result<()> {
+/// Text whose lines are ours; what stands in them may come from anywhere.
+fn write_out(text: &str) -> anyhow::Result<()> {
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(plain).collect();
+    write_painted(&lines.join("\n"))
+}
+
+/// Text that is fit for a terminal, colours and all.
+fn write_painted(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write standard output")
 }

@@ -1,20 +1,24 @@
 //! `send`: delivers the runs of sources once, then exits.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::summary::{Delivered, Summary};
+use super::summary::Summary;
 use super::{AllRefused, Ended, Said, Sources};
 use crate::clock::Clock;
 use crate::config::{Config, Destination};
-use crate::delivery::Delivery;
-use crate::export::otlp_json::OtlpJson;
+use crate::delivery::{self, Delivery, Report};
+use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
+use crate::framework::Oddities;
 use crate::intake::Gathered;
 use crate::ledger::Ledger;
-use crate::otel::request::{Chunk, join, metric_chunks, trace_chunks};
+use crate::otel::names;
+use crate::otel::request::{Chunk, MAX_REQUEST_BYTES, metric_chunks, trace_chunks};
 use crate::otel::{Resource, Settings, metrics};
 
 #[derive(Debug, clap::Args)]
@@ -72,114 +76,229 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     // What cannot work is said before anything is read.
-    let delivery = if arguments.to.is_none() {
-        let patience = Duration::from_secs(arguments.destination.give_up_after);
-        let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append).transpose()?;
-        Some(delivery(config.destination()?, patience, dead_letters, clock)?)
+    let mut way = if let Some(path) = &arguments.to {
+        Way::File(OtlpJson::create(path), Box::default())
     } else {
-        None
+        let patience = Duration::from_secs(arguments.destination.give_up_after);
+        let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append);
+        Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
     let gathered = super::gather(&arguments.sources, super::keep(settings), clock).await?;
-    let outgoing = Outgoing::of(&gathered, &super::resource(config), settings, clock);
-    let delivered = match (&arguments.to, delivery) {
-        (Some(path), _) => outgoing.write(path)?,
-        (None, Some(delivery)) => outgoing.send(delivery).await?,
-        (None, None) => Delivered::nowhere(),
-    };
-    let summary = Summary::of(&gathered, &outgoing, delivered);
+    let outgoing = Outgoing { gathered: &gathered, resource: &super::resource(config), settings, clock };
+    let sent = outgoing.send(&mut way).await?;
+    let summary = Summary { gathered: &gathered, sent: &sent };
     let text = if arguments.json { summary.json()? } else { summary.text() };
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
     } else {
         super::write_out(&text)?;
     }
-    Ok(summary.ended())
+    sent.ended(&gathered)
 }
 
-/// The same file under another name is the same file.
+/// The same file under another name is the same file, and what SQLite keeps beside a database belongs to it.
 fn refuse_own_source(path: &Path, sources: &[PathBuf]) -> Result<(), OwnSource> {
-    let Ok(target) = path.canonicalize() else { return Ok(()) };
-    let is_read = |source: &PathBuf| source.canonicalize().is_ok_and(|source| target.starts_with(source));
+    let target = path.metadata().ok().filter(Metadata::is_file);
+    let is_same = |source: &Path| {
+        let read = source.metadata().ok();
+        read.zip(target.as_ref())
+            .is_some_and(|(read, target)| (read.dev(), read.ino()) == (target.dev(), target.ino()))
+    };
+    let is_inside = |source: &Path| {
+        source.is_dir()
+            && path
+                .canonicalize()
+                .ok()
+                .zip(source.canonicalize().ok())
+                .is_some_and(|(target, folder)| target.starts_with(folder))
+    };
+    let is_beside = |source: &Path| {
+        ["-wal", "-shm", "-journal"].iter().any(|end| {
+            let mut name = source.as_os_str().to_owned();
+            name.push(end);
+            path.as_os_str() == name || is_same(Path::new(&name))
+        })
+    };
     // A device can be read and written at once.
-    if target.is_file() && sources.iter().any(is_read) {
-        return Err(OwnSource { path: target.display().to_string() });
+    if sources
+        .iter()
+        .any(|source| is_same(source) || is_beside(source) || (target.is_some() && is_inside(source)))
+    {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        return Err(OwnSource { path: path.display().to_string() });
     }
     Ok(())
 }
 
-/// Everything there is to send, encoded.
-pub(super) struct Outgoing {
-    pub(super) chunks: Vec<Chunk>,
-    pub(super) traces: usize,
-    pub(super) metrics: Vec<Chunk>,
+/// Where telemetry goes.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// To an endpoint.
+    Endpoint(Box<Delivery>),
+    /// Into a file, which takes everything.
+    File(OtlpJson, Box<Report>),
+    /// Nowhere: it was only shown.
+    Nowhere,
+}
+
+/// What there is to send.
+pub(super) struct Outgoing<'g> {
+    pub(super) gathered: &'g Gathered,
+    pub(super) resource: &'g Resource,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+}
+
+/// What was sent, and what became of it.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) traces: u64,
+    pub(super) spans: u64,
     pub(super) series: usize,
     pub(super) sessions: usize,
-    pub(super) oddities: crate::framework::Oddities,
+    pub(super) oddities: Oddities,
+    /// Where spans and metrics went.
+    pub(super) targets: Vec<String>,
+    pub(super) report: Report,
+    gave_up: Option<delivery::Error>,
 }
 
-impl Outgoing {
-    pub(super) fn of(gathered: &Gathered, resource: &Resource, settings: Settings, clock: Clock) -> Self {
-        let traces = gathered.spans(settings);
-        let count = traces.len();
-        let chunks = traces.into_iter().flat_map(|trace| trace_chunks(trace.spans, resource)).collect();
-        let mut ledger = Ledger::default();
-        gathered.count(&mut ledger, settings);
-        let released = ledger.release(clock.now_ns());
-        let metrics = metric_chunks(metrics::metrics(&released), resource);
-        let mut oddities = gathered.oddities.clone();
-        oddities.merge(&ledger.oddities);
-        Self {
-            chunks,
-            traces: count,
-            metrics,
-            series: released.len(),
-            sessions: ledger.session_count(),
-            oddities,
-        }
-    }
-
-    pub(super) fn spans(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.items).sum()
-    }
-
-    fn requests(&self) -> impl Iterator<Item = Request<'_>> {
-        let joined = join(&self.chunks).into_iter().filter_map(|range| self.chunks.get(range));
-        let traces = joined.map(|chunks| Request { signal: Signal::Traces, chunks });
-        traces.chain(self.metrics.chunks(1).map(|chunks| Request { signal: Signal::Metrics, chunks }))
-    }
-
-    /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet.
-    pub(super) async fn send(&self, mut delivery: Delivery) -> anyhow::Result<Delivered> {
-        let progress = bar(self.requests().count());
-        for request in self.requests() {
-            progress.set_message(delivery.target(request.signal));
-            delivery.deliver(&request).await?;
+impl Outgoing<'_> {
+    /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet. Each trace
+    /// is made when it is its turn.
+    pub(super) async fn send(&self, way: &mut Way) -> anyhow::Result<Sent> {
+        let mut sent = Sent { targets: way.targets(), ..Sent::default() };
+        let progress = bar(self.gathered.forest.traces.len());
+        let mut request: Vec<Chunk> = Vec::new();
+        let mut bytes = 0;
+        for trace in self.gathered.traces(self.settings) {
+            sent.traces += 1;
             progress.inc(1);
+            for chunk in trace_chunks(trace.spans, self.resource) {
+                sent.spans += chunk.items;
+                if bytes > 0 && bytes + chunk.bytes.len() > MAX_REQUEST_BYTES {
+                    way.take(Signal::Traces, &std::mem::take(&mut request), &mut sent.gave_up).await?;
+                    bytes = 0;
+                }
+                bytes += chunk.bytes.len();
+                request.push(chunk);
+            }
+        }
+        way.take(Signal::Traces, &request, &mut sent.gave_up).await?;
+        let mut ledger = Ledger::default();
+        self.gathered.count(&mut ledger, self.settings);
+        way.count(&mut ledger);
+        let released = ledger.release(self.clock.now_ns());
+        sent.series = released.len();
+        for chunk in metric_chunks(metrics::metrics(&released), self.resource) {
+            way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up).await?;
         }
         progress.finish_and_clear();
-        let report = delivery.report.clone();
-        if report.delivered == 0 && report.refused > 0 {
-            let target = delivery.target(Signal::Traces);
-            return Err(AllRefused { target, reasons: report.reasons.join("; ") }.into());
-        }
-        Ok(Delivered { to: vec![delivery.target(Signal::Traces), delivery.target(Signal::Metrics)], report })
-    }
-
-    fn write(&self, path: &Path) -> anyhow::Result<Delivered> {
-        let mut file = OtlpJson::create(path)?;
-        let mut report = crate::delivery::Report::default();
-        for request in self.requests() {
-            file.write(&request)?;
-            report.delivered += 1;
-        }
-        file.flush()?;
-        Ok(Delivered { to: vec![path.display().to_string()], report })
+        sent.sessions = ledger.session_count();
+        sent.oddities = self.gathered.oddities.clone();
+        sent.oddities.merge(&ledger.oddities());
+        sent.report = way.end()?;
+        Ok(sent)
     }
 }
 
-fn bar(requests: usize) -> ProgressBar {
-    let progress = ProgressBar::with_draw_target(Some(requests as u64), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} requests to {msg} ({elapsed})");
+impl Way {
+    fn targets(&self) -> Vec<String> {
+        match self {
+            Self::Endpoint(delivery) => {
+                [Signal::Traces, Signal::Metrics].map(|signal| delivery.target(signal)).into()
+            }
+            Self::File(file, _) => vec![file.name()],
+            Self::Nowhere => Vec::new(),
+        }
+    }
+
+    /// Takes one request. Once a server was given up on, what would go to it is passed over.
+    async fn take(
+        &mut self,
+        signal: Signal,
+        chunks: &[Chunk],
+        gave_up: &mut Option<delivery::Error>,
+    ) -> Result<(), delivery::Error> {
+        let request = Request { signal, chunks };
+        match self {
+            _ if request.is_empty() => Ok(()),
+            Self::Nowhere => Ok(()),
+            Self::File(file, report) => {
+                report.of_mut(signal).delivered += 1;
+                Ok(file.write(&request)?)
+            }
+            Self::Endpoint(delivery) => {
+                let is_tried = delivery.report.of(signal).undelivered == 0
+                    && (gave_up.is_none() || !delivery.has_one_server());
+                if !is_tried {
+                    delivery.pass_over(signal);
+                    return Ok(());
+                }
+                match delivery.deliver(&request).await {
+                    Err(error @ delivery::Error::GaveUp { .. }) => {
+                        gave_up.get_or_insert(error);
+                        Ok(())
+                    }
+                    ended => ended,
+                }
+            }
+        }
+    }
+
+    /// Counts what became of the requests so far; spans were all sent by now.
+    fn count(&self, ledger: &mut Ledger) {
+        if let Self::Endpoint(delivery) = self {
+            let sent = &delivery.report.traces;
+            for (outcome, count) in &sent.attempts {
+                ledger.set(
+                    &names::BRIDGE_ATTEMPTS,
+                    vec![(names::BRIDGE_OUTCOME, (*outcome).to_owned())],
+                    *count,
+                );
+            }
+            for (reason, count) in [("refused", sent.refused_items), ("rejected", sent.rejected)] {
+                ledger.set(&names::BRIDGE_DROPPED, vec![(names::BRIDGE_REASON, reason.to_owned())], count);
+            }
+        }
+        let folded = ledger.oddities().count(crate::framework::Oddity::FoldedValue);
+        ledger.set(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
+        // Itself is one of them.
+        let series = ledger.series_count() as u64 + 1;
+        ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
+    }
+
+    fn end(&mut self) -> Result<Report, otlp_json::Error> {
+        match self {
+            Self::Endpoint(delivery) => Ok(std::mem::take(&mut delivery.report)),
+            Self::File(file, report) => file.flush().map(|()| std::mem::take(report.as_mut())),
+            Self::Nowhere => Ok(Report::default()),
+        }
+    }
+}
+
+impl Sent {
+    /// How the command ends after the summary: refusals are never silently a success.
+    pub(super) fn ended(self, gathered: &Gathered) -> anyhow::Result<Ended> {
+        if let Some(error) = self.gave_up {
+            return Err(error.into());
+        }
+        let report = &self.report;
+        let refused = report.sum(|sent| sent.refused);
+        if report.sum(|sent| sent.delivered) == 0 && refused > 0 {
+            let which = usize::from(report.traces.refused == 0);
+            let target = self.targets.into_iter().nth(which).unwrap_or_default();
+            return Err(AllRefused { target, reasons: report.reasons.join("; ") }.into());
+        }
+        let left_out = gathered.oddities.iter().any(|(oddity, _)| oddity.leaves_out_record());
+        let some = refused + report.sum(|sent| sent.rejected) > 0 || left_out;
+        Ok(if some { Ended::SomeRefused } else { Ended::Done })
+    }
+}
+
+fn bar(traces: usize) -> ProgressBar {
+    let progress = ProgressBar::with_draw_target(Some(traces as u64), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} traces ({elapsed})");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress
 }

@@ -4,129 +4,126 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::Ended;
-use super::send::Outgoing;
-use crate::delivery::Report;
+use super::send::Sent;
+use crate::delivery;
 use crate::intake::Gathered;
+use crate::model::RunKind;
 use crate::model::tokens::CLASSES;
-use crate::model::{RunKind, Tokens};
-
-/// What became of the telemetry.
-pub(super) struct Delivered {
-    pub(super) to: Vec<String>,
-    pub(super) report: Report,
-}
-
-impl Delivered {
-    /// It was only shown.
-    pub(super) fn nowhere() -> Self {
-        Self { to: Vec::new(), report: Report::default() }
-    }
-}
 
 pub(super) struct Summary<'s> {
-    records: u64,
-    runs: [usize; 3],
-    tokens: Tokens,
-    outgoing: &'s Outgoing,
-    delivered: Delivered,
+    pub(super) gathered: &'s Gathered,
+    pub(super) sent: &'s Sent,
 }
 
-impl<'s> Summary<'s> {
-    pub(super) fn of(gathered: &Gathered, outgoing: &'s Outgoing, delivered: Delivered) -> Self {
-        Self {
-            records: gathered.records,
-            runs: [RunKind::Agent, RunKind::Team, RunKind::Workflow].map(|kind| gathered.runs(kind)),
-            tokens: gathered.tokens(),
-            outgoing,
-            delivered,
-        }
-    }
-
-    /// Refusals are counted and kept apart, never silently a success.
-    pub(super) fn ended(&self) -> Ended {
-        let Report { refused, rejected, .. } = self.delivered.report;
-        if refused + rejected > 0 { Ended::SomeRefused } else { Ended::Done }
+impl Summary<'_> {
+    fn runs(&self) -> [usize; 3] {
+        [RunKind::Agent, RunKind::Team, RunKind::Workflow].map(|kind| self.gathered.runs(kind))
     }
 
     pub(super) fn text(&self) -> String {
-        let [agents, teams, workflows] = self.runs;
-        let all = agents + teams + workflows;
+        let [agents, teams, workflows] = self.runs();
+        let (sent, tokens) = (self.sent, self.gathered.tokens());
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |label: &str, value: &str| {
-            writeln!(text, "{label:<11}{value}").ok();
+            writeln!(text, "{label:<12}{value}").ok();
         };
+        let all = grouped((agents + teams + workflows) as u64);
         let kinds = format!("{all} (agents {agents}, teams {teams}, workflows {workflows})");
-        line("runs", &format!("{kinds} in {}", counted(self.outgoing.sessions, "session")));
-        let spans =
-            format!("{} in {}", grouped(self.outgoing.spans()), counted(self.outgoing.traces, "trace"));
-        line("spans", &spans);
-        line("series", &grouped(self.outgoing.series as u64));
+        line("runs", &format!("{kinds} in {}", counted(sent.sessions as u64, "session")));
+        line("spans", &format!("{} in {}", grouped(sent.spans), counted(sent.traces, "trace")));
+        line("series", &grouped(sent.series as u64));
         let classes: Vec<String> = CLASSES
             .iter()
-            .map(|&class| format!("{} {}", class.as_str(), grouped(self.tokens.of(class))))
+            .map(|&class| format!("{} {}", class.as_str(), grouped(tokens.of(class))))
             .collect();
-        line("tokens", &format!("{} ({})", grouped(self.tokens.total()), classes.join(", ")));
-        let report = &self.delivered.report;
-        if self.delivered.to.is_empty() {
-            line("delivered", "nothing: no endpoint is set");
-        } else {
-            let requests = counted(usize::try_from(report.delivered).unwrap_or(usize::MAX), "request");
-            line("delivered", &format!("{requests} to {}", self.delivered.to.join(" and ")));
+        line("tokens", &format!("{} ({})", grouped(tokens.total()), classes.join(", ")));
+        match sent.targets.as_slice() {
+            [] => line("delivered", "nothing: no endpoint is set"),
+            [file] => line("written", &format!("to {file}")),
+            [traces, metrics, ..] => {
+                for (what, sent, target) in
+                    [("spans", &sent.report.traces, traces), ("metrics", &sent.report.metrics, metrics)]
+                {
+                    of_signal(what, sent, target, &mut line);
+                }
+                for reason in &sent.report.reasons {
+                    line("because", reason);
+                }
+                for warning in &sent.report.warnings {
+                    line("warning", warning);
+                }
+            }
         }
-        if report.refused + report.rejected > 0 {
-            let reasons = report.reasons.join("; ");
-            line(
-                "refused",
-                &format!(
-                    "{} requests, {} spans or points within others: {reasons}",
-                    report.refused, report.rejected
-                ),
-            );
-        }
-        for (oddity, count) in self.outgoing.oddities.iter() {
+        for (oddity, count) in sent.oddities.iter() {
             line("odd", &format!("{} × {}: {}", grouped(count), oddity.as_str(), oddity.meaning()));
         }
         text
     }
 
     pub(super) fn json(&self) -> serde_json::Result<String> {
-        let [agents, teams, workflows] = self.runs;
-        let tokens: serde_json::Map<String, serde_json::Value> =
-            CLASSES.iter().map(|&class| (class.as_str().to_owned(), json!(self.tokens.of(class)))).collect();
-        let oddities: serde_json::Map<String, serde_json::Value> = self
-            .outgoing
-            .oddities
-            .iter()
-            .map(|(oddity, count)| (oddity.as_str().to_owned(), json!(count)))
-            .collect();
-        let report = &self.delivered.report;
+        let [agents, teams, workflows] = self.runs();
+        let (sent, report, tokens) = (self.sent, &self.sent.report, self.gathered.tokens());
+        let of_class =
+            |class: crate::model::tokens::Class| (class.as_str().to_owned(), json!(tokens.of(class)));
+        let tokens_by_class: serde_json::Map<String, serde_json::Value> =
+            CLASSES.iter().map(|&class| of_class(class)).collect();
+        let oddities: serde_json::Map<String, serde_json::Value> =
+            sent.oddities.iter().map(|(oddity, count)| (oddity.as_str().to_owned(), json!(count))).collect();
+        let mut attempts = report.traces.attempts.clone();
+        for (outcome, count) in &report.metrics.attempts {
+            *attempts.entry(outcome).or_default() += count;
+        }
         let summary = json!({
-            "records": self.records,
+            "records": self.gathered.records,
             "runs": {"agent": agents, "team": teams, "workflow": workflows},
-            "sessions": self.outgoing.sessions,
-            "traces": self.outgoing.traces,
-            "spans": self.outgoing.spans(),
-            "series": self.outgoing.series,
-            "tokens": tokens,
-            "total_tokens": self.tokens.total(),
-            "destinations": self.delivered.to,
-            "requests_delivered": report.delivered,
-            "requests_refused": report.refused,
-            "items_refused": report.refused_items,
-            "items_rejected": report.rejected,
-            "attempts": report.attempts,
+            "sessions": sent.sessions,
+            "traces": sent.traces,
+            "spans": sent.spans,
+            "series": sent.series,
+            "tokens": tokens_by_class,
+            "total_tokens": tokens.total(),
+            "destinations": sent.targets,
+            "requests_delivered": report.sum(|sent| sent.delivered),
+            "requests_refused": report.sum(|sent| sent.refused),
+            "requests_undelivered": report.sum(|sent| sent.undelivered),
+            "items_refused": report.sum(|sent| sent.refused_items),
+            "items_rejected": report.sum(|sent| sent.rejected),
+            "spans_without_content": report.traces.stripped,
+            "attempts": attempts,
             "reasons": report.reasons,
+            "warnings": report.warnings,
             "oddities": oddities,
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
     }
 }
 
-fn counted(count: usize, noun: &str) -> String {
+/// What became of one signal's requests, a line for each thing that did.
+fn of_signal(what: &str, sent: &delivery::Sent, target: &str, line: &mut impl FnMut(&str, &str)) {
+    let requests = |count| counted(count, "request");
+    if sent.delivered > 0 {
+        line("delivered", &format!("{} of {what} to {target}", requests(sent.delivered)));
+    }
+    if sent.refused > 0 {
+        let items = grouped(sent.refused_items);
+        line("refused", &format!("{} of {what} ({items}) by {target}", requests(sent.refused)));
+    }
+    if sent.rejected > 0 {
+        line("rejected", &format!("{} of {what} within requests to {target}", grouped(sent.rejected)));
+    }
+    if sent.undelivered > 0 {
+        line("undelivered", &format!("{} of {what} to {target}", requests(sent.undelivered)));
+    }
+    if sent.stripped > 0 {
+        let spans = counted(sent.stripped, "span");
+        line("cut", &format!("{spans} went without content, too large with it"));
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(count as u64))
+    format!("{} {noun}{plural}", grouped(count))
 }
 
 /// A number with its thousands apart.

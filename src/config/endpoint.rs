@@ -148,6 +148,7 @@ impl Config<'_> {
             return Ok(DEFAULT_TIMEOUT);
         };
         let milliseconds: Option<u64> = value.trim().parse().ok();
+        let milliseconds = milliseconds.filter(|milliseconds| *milliseconds > 0);
         milliseconds.map(Duration::from_millis).ok_or(Error::Timeout { name, value })
     }
 

@@ -87,7 +87,7 @@ pub enum Error {
         place: usize,
     },
     /// Not a number of milliseconds.
-    #[error("{name}: \"{value}\" is no number of milliseconds")]
+    #[error("{name}: \"{value}\" is no number of milliseconds above 0")]
     Timeout {
         /// The variable.
         name: String,
@@ -169,7 +169,12 @@ impl Config<'_> {
     pub fn resource(&self, instance_id: &str) -> Resource {
         let mut attributes: Vec<(String, String)> = Vec::new();
         let listed = self.get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        for (key, value) in listed.split(',').filter_map(|entry| entry.split_once('=')) {
+        for (place, entry) in listed.split(',').enumerate().filter(|(_, entry)| !entry.trim().is_empty()) {
+            let Some((key, value)) = entry.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+                let place = place + 1;
+                tracing::warn!(place, "left out an entry of OTEL_RESOURCE_ATTRIBUTES that is not name=value");
+                continue;
+            };
             let value = percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
             set(&mut attributes, key.trim(), value);
         }
@@ -177,6 +182,7 @@ impl Config<'_> {
         if let Some(service) = service {
             set(&mut attributes, "service.name", service);
         }
+        attributes.retain(|(_, value)| !value.is_empty());
         let default = |name: &str, value: &str, attributes: &mut Vec<(String, String)>| {
             if !attributes.iter().any(|(key, _)| key == name) {
                 attributes.push((name.to_owned(), value.to_owned()));
@@ -191,9 +197,7 @@ impl Config<'_> {
 
 fn set(attributes: &mut Vec<(String, String)>, name: &str, value: String) {
     attributes.retain(|(key, _)| key != name);
-    if !name.is_empty() {
-        attributes.push((name.to_owned(), value));
-    }
+    attributes.push((name.to_owned(), value));
 }
 
 #[cfg(test)]
@@ -221,7 +225,9 @@ mod tests {
         assert_eq!(config.traces.url, "http://localhost:4318/v1/traces");
         assert_eq!(config.metrics.url, "http://localhost:4318/v1/metrics");
         assert!(!with(&Flags::default(), &[], |config| config.names_endpoint()));
-        assert!(attributes(&[]).contains(&("service.name".to_owned(), "agno".to_owned())));
+        let agno = ("service.name".to_owned(), "agno".to_owned());
+        assert!(attributes(&[]).contains(&agno));
+        assert!(attributes(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=,=x,y")]).contains(&agno));
     }
 
     #[test]

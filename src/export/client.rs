@@ -109,8 +109,7 @@ impl Client {
 
     /// One request and its answer, or why there is none: then nobody knows what became of the request.
     pub(super) async fn exchange(&self, message: http::Request<Full<Bytes>>) -> Result<Answer, String> {
-        let failed = |error: &(dyn std::error::Error + 'static)| crate::error::Chain(error).to_string();
-        let response = self.client.request(message).await.map_err(|error| failed(&error))?;
+        let response = self.client.request(message).await.map_err(|error| reason(&error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let answer = Answer { status: head.status, headers: head.headers, ..Answer::default() };
@@ -124,6 +123,30 @@ impl Client {
             Err(error) => Err(format!("the answer broke off: {error}")),
         }
     }
+}
+
+/// Why there is no answer, in words that help.
+fn reason(error: &hyper_util::client::legacy::Error) -> String {
+    let chain = crate::error::Chain(error).to_string();
+    // What is below is what the user can do something about.
+    let cause = chain.rsplit("tcp connect error: ").next().unwrap_or_default();
+    let cause = cause
+        .trim_start_matches("client error (Connect): ")
+        .trim_start_matches("client error (SendRequest): ");
+    let advice = if cause.contains("Connection refused") {
+        "; nobody listens there: is a Collector running?"
+    } else if cause.contains("InvalidContentType") {
+        "; it does not speak TLS: http instead of https?"
+    } else if cause.contains("invalid HTTP version") || cause.contains("invalid HTTP") {
+        "; it does not speak HTTP/1: is it the port of gRPC (--protocol grpc)?"
+    } else if cause.contains("frame with invalid size") || cause.contains("http2 error") {
+        "; it does not speak HTTP/2: is it the port of HTTP (--protocol http/protobuf)?"
+    } else if cause.contains("UnknownIssuer") {
+        "; its certificate is not trusted: name its authority with --certificate"
+    } else {
+        ""
+    };
+    format!("{cause}{advice}")
 }
 
 fn with_roots(

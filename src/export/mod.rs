@@ -144,6 +144,14 @@ impl Exporter {
         }
     }
 
+    /// Host and port.
+    pub fn server(&self) -> Option<&http::uri::Authority> {
+        match self {
+            Self::Http(http) => http.url().authority(),
+            Self::Grpc(grpc) => grpc.url().authority(),
+        }
+    }
+
     /// Makes one attempt and waits for its end. Dropping the future abandons the attempt.
     pub async fn export(&self, request: &Request<'_>) -> Attempt {
         match self {

@@ -31,6 +31,10 @@ impl OtlpGrpc {
         Ok(Self { client: Client::new(&endpoint)?, endpoint })
     }
 
+    pub(super) fn url(&self) -> &Uri {
+        &self.endpoint.url
+    }
+
     /// Where requests go, as shown to people.
     pub(super) fn target(&self) -> String {
         let url = &self.endpoint.url;

@@ -7,8 +7,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Method, Uri};
 use http_body_util::Full;
 use prost::Message as _;
 
@@ -31,6 +31,10 @@ pub struct OtlpHttp {
 impl OtlpHttp {
     pub(super) fn new(endpoint: Endpoint, clock: Clock) -> Result<Self, TlsError> {
         Ok(Self { client: Client::new(&endpoint)?, endpoint, clock })
+    }
+
+    pub(super) fn url(&self) -> &Uri {
+        &self.endpoint.url
     }
 
     /// Where requests go, as shown to people: without the query, which may be secret.
@@ -75,6 +79,14 @@ impl OtlpHttp {
 
 fn outcome(signal: Signal, answer: &Answer, clock: Clock) -> Attempt {
     if answer.status.is_success() {
+        // Whoever answers with a page for people took nothing.
+        if kind(answer).starts_with(b"text/html") {
+            let reason = format!(
+                "HTTP {} with a web page; is it an OTLP endpoint (usually port 4318)?",
+                answer.status
+            );
+            return Attempt::Refused { reason };
+        }
         return partial_success(signal, &answer.body);
     }
     let said = said(answer);
@@ -85,13 +97,18 @@ fn outcome(signal: Signal, answer: &Answer, clock: Clock) -> Attempt {
         429 | 502 | 503 | 504 => Attempt::TryLater { wait: retry_after(&answer.headers, clock), reason },
         // The Collector answers 400 where a body is beyond its limit.
         400 | 413 if is_too_large => Attempt::TooLarge { reason },
+        404 | 405 => Attempt::Refused { reason: format!("{reason}; OTLP is not served at this path") },
         _ => Attempt::Refused { reason },
     }
 }
 
+fn kind(answer: &Answer) -> &[u8] {
+    answer.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes)
+}
+
 /// What a server says of a failure: a `google.rpc.Status`, or plain text. A page for people is left out.
 fn said(answer: &Answer) -> String {
-    let kind = answer.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = kind(answer);
     if kind.starts_with(PROTOBUF.as_bytes()) {
         let status = tonic_types::pb::Status::decode(answer.body.as_ref()).unwrap_or_default();
         return first_chars(&status.message);
@@ -180,7 +197,19 @@ mod tests {
             reason(of(401, &[(CONTENT_TYPE, "text/plain; charset=utf-8")], b"no\ttoken")),
             "HTTP 401 Unauthorized: notoken"
         );
-        assert_eq!(reason(of(404, &[(CONTENT_TYPE, "text/html")], b"<html>")), "HTTP 404 Not Found");
+        assert_eq!(
+            reason(of(404, &[(CONTENT_TYPE, "text/html")], b"<html>")),
+            "HTTP 404 Not Found; OTLP is not served at this path"
+        );
+    }
+
+    #[test]
+    fn a_web_page_is_no_delivery() {
+        let page = of(200, &[(CONTENT_TYPE, "text/html; charset=utf-8")], b"<!doctype html>");
+        assert!(matches!(page, Attempt::Refused { .. }), "{page:?}");
+        for kind in [PROTOBUF, "application/json", "text/plain"] {
+            assert!(matches!(of(200, &[(CONTENT_TYPE, kind)], b""), Attempt::Delivered { .. }), "{kind}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ const LONGEST_LINE_BYTES: usize = 1_000_000;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {path}")]
+#[error("cannot write {}", if path.as_os_str() == "-" { "standard output".to_owned() } else { path.display().to_string() })]
 pub struct Error {
     /// The file.
     pub path: PathBuf,
@@ -24,10 +24,11 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// Writes requests as lines.
+/// Writes requests as lines. The file is opened with the first of them.
 pub struct OtlpJson {
     path: PathBuf,
-    out: Box<dyn Write + Send>,
+    begins_anew: bool,
+    out: Option<BufWriter<Box<dyn Write + Send>>>,
 }
 
 impl std::fmt::Debug for OtlpJson {
@@ -37,24 +38,36 @@ impl std::fmt::Debug for OtlpJson {
 }
 
 impl OtlpJson {
-    /// Creates the file, or replaces it; `-` is standard output.
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        if path.as_os_str() == "-" {
-            return Ok(Self { path: path.to_owned(), out: Box::new(BufWriter::new(io::stdout())) });
+    /// To a new file, or in place of what an old one holds; `-` is standard output.
+    pub fn create(path: &Path) -> Self {
+        Self { path: path.to_owned(), begins_anew: true, out: None }
+    }
+
+    /// To a file, behind the lines it has.
+    pub fn append(path: &Path) -> Self {
+        Self { path: path.to_owned(), begins_anew: false, out: None }
+    }
+
+    fn out(&mut self) -> io::Result<&mut impl Write> {
+        if self.out.is_none() {
+            let out: Box<dyn Write + Send> = if self.path.as_os_str() == "-" {
+                Box::new(io::stdout())
+            } else {
+                let (anew, mut options) = (self.begins_anew, File::options());
+                let options = options.create(true).write(anew).truncate(anew).append(!anew);
+                Box::new(options.open(&self.path)?)
+            };
+            self.out = Some(BufWriter::new(out));
         }
-        Self::open(path, File::options().write(true).create(true).truncate(true))
+        self.out.as_mut().ok_or_else(|| io::Error::other("it was just opened"))
     }
 
-    /// Opens the file to add lines behind those it has.
-    pub fn append(path: &Path) -> Result<Self, Error> {
-        Self::open(path, File::options().append(true).create(true))
-    }
-
-    fn open(path: &Path, options: &std::fs::OpenOptions) -> Result<Self, Error> {
-        let path = path.to_owned();
-        match options.open(&path) {
-            Ok(file) => Ok(Self { path, out: Box::new(BufWriter::new(file)) }),
-            Err(source) => Err(Error { path, source }),
+    /// Where lines go, as shown to people.
+    pub fn name(&self) -> String {
+        if self.path.as_os_str() == "-" {
+            "standard output".to_owned()
+        } else {
+            self.path.display().to_string()
         }
     }
 
@@ -74,7 +87,7 @@ impl OtlpJson {
         // JSON is never shorter than protobuf.
         let line = if message.encoded_len() < LONGEST_LINE_BYTES { line(&message)? } else { String::new() };
         if !line.is_empty() && line.len() < LONGEST_LINE_BYTES {
-            return self.out.write_all(line.as_bytes());
+            return self.out()?.write_all(line.as_bytes());
         }
         match message.halves() {
             Ok((first, second)) => {
@@ -82,13 +95,14 @@ impl OtlpJson {
                 self.lines(second)
             }
             // One span alone is longer.
-            Err(whole) => self.out.write_all(self::line(&whole)?.as_bytes()),
+            Err(whole) => self.out()?.write_all(self::line(&whole)?.as_bytes()),
         }
     }
 
     /// Makes sure everything is written.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|source| Error { path: self.path.clone(), source })
+        let Some(out) = &mut self.out else { return Ok(()) };
+        out.flush().map_err(|source| Error { path: self.path.clone(), source })
     }
 }
 

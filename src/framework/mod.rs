@@ -55,6 +55,8 @@ pub enum Oddity {
     DeepTree,
     /// A half-written last line.
     HalfLine,
+    /// A file of a folder that holds no runs, and was not expected to.
+    OtherFile,
     /// A metric attribute had more values than its cap; new ones were folded into `other`.
     FoldedValue,
 }
@@ -80,6 +82,7 @@ impl Oddity {
             Self::ParentCycle => "parent_cycle",
             Self::DeepTree => "deep_tree",
             Self::HalfLine => "half_line",
+            Self::OtherFile => "other_file",
             Self::FoldedValue => "folded_value",
         }
     }
@@ -122,6 +125,7 @@ impl Oddity {
             Self::ParentCycle => "runs that are each other's parents; one of each circle was made the first",
             Self::DeepTree => "runs started by runs beyond the depth we follow; shown as traces of their own",
             Self::HalfLine => "the last line is only half written; it was left out",
+            Self::OtherFile => "files of a folder that hold no runs were left out; -v names them",
             Self::FoldedValue => "too many different values of one attribute; new ones became `other`",
         }
     }

@@ -9,6 +9,7 @@
 mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value, unscaled};
 
@@ -84,10 +85,14 @@ struct Session {
     recorded: SessionShare,
 }
 
+/// A series by number: runs remember what they moved, and there are many runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SeriesId(usize);
+
 /// What one run has moved so far.
 #[derive(Debug, Clone, Default)]
 struct Counted {
-    shares: BTreeMap<SeriesKey, u64>,
+    shares: BTreeMap<SeriesId, u64>,
     once: BTreeSet<(&'static str, String)>,
     session: SessionShare,
 }
@@ -97,57 +102,66 @@ struct Counted {
 pub struct Ledger {
     runs: BTreeMap<RunKey, Counted>,
     sessions: BTreeMap<String, Session>,
-    series: BTreeMap<SeriesKey, Series>,
+    ids: BTreeMap<SeriesKey, SeriesId>,
+    series: Vec<Series>,
     values: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Values folded into `other` because of the cap.
-    pub oddities: Oddities,
+    /// Hashes of the values folded into `other` because of the cap.
+    folded: BTreeSet<(&'static str, u64)>,
 }
 
 impl Ledger {
     /// Counts what is said of one run. Saying the same again changes nothing.
     pub fn observe(&mut self, run: &RunKey, measurements: Vec<Measurement>) {
         let mut counted = self.runs.remove(run).unwrap_or_default();
-        let mut shares = BTreeMap::<SeriesKey, (u64, Option<Exemplar>)>::new();
+        let mut shares = BTreeMap::<SeriesId, (&'static Metric, u64, Option<Exemplar>)>::new();
         for Measurement { metric, attributes, count, exemplar } in measurements {
-            let key = self.key(metric, attributes);
+            let id = self.id(metric, attributes);
             match count {
-                Count::Birth => {
-                    self.series(key);
-                }
+                Count::Birth => {}
                 Count::Share(value) => {
-                    let share = shares.entry(key).or_default();
-                    share.0 = share.0.saturating_add(value);
-                    share.1 = exemplar.or(share.1.take());
+                    let share = shares.entry(id).or_insert((metric, 0, None));
+                    share.1 = share.1.saturating_add(value);
+                    share.2 = exemplar.or(share.2.take());
                 }
                 Count::Once { key: once, value } => {
                     if counted.once.insert((metric.name, once)) {
-                        self.series(key).record(metric, value, exemplar);
+                        self.record(id, metric, value, exemplar);
                     }
                 }
             }
         }
         // A share not said any more is a share of nothing.
-        for key in counted.shares.keys() {
-            shares.entry(key.clone()).or_default();
+        let unsaid: Vec<SeriesId> =
+            counted.shares.keys().filter(|id| !shares.contains_key(id)).copied().collect();
+        for id in unsaid {
+            let metric = self.series.get(id.0).map_or(&names::TOKEN_USAGE, |series| series.key().metric);
+            shares.insert(id, (metric, 0, None));
         }
-        for (key, (share, exemplar)) in shares {
-            self.set_share(&mut counted, key, share, exemplar);
+        for (id, (metric, share, exemplar)) in shares {
+            self.set_share(&mut counted, id, metric, share, exemplar);
         }
         self.runs.insert(run.clone(), counted);
     }
 
     /// Sets a run's share of a counter: growth moves the counter; a shrink of spent tokens moves their
     /// corrections, for a counter never goes backwards.
-    fn set_share(&mut self, counted: &mut Counted, key: SeriesKey, share: u64, exemplar: Option<Exemplar>) {
-        let before = counted.shares.get(&key).copied().unwrap_or(0);
+    fn set_share(
+        &mut self,
+        counted: &mut Counted,
+        id: SeriesId,
+        metric: &'static Metric,
+        share: u64,
+        exemplar: Option<Exemplar>,
+    ) {
+        let before = counted.shares.get(&id).copied().unwrap_or(0);
         if share >= before {
-            self.series(key.clone()).record(key.metric, share - before, exemplar);
-            counted.shares.insert(key, share);
-        } else if key.metric.name == names::TOKEN_USAGE.name {
-            let corrections =
-                SeriesKey { metric: &names::TOKEN_CORRECTIONS, attributes: key.attributes.clone() };
-            self.series(corrections).record(&names::TOKEN_CORRECTIONS, before - share, None);
-            counted.shares.insert(key, share);
+            self.record(id, metric, share - before, exemplar);
+            counted.shares.insert(id, share);
+        } else if metric.name == names::TOKEN_USAGE.name {
+            let attributes = self.series.get(id.0).map(|series| series.key().attributes.clone());
+            let corrections = self.id(&names::TOKEN_CORRECTIONS, attributes.unwrap_or_default());
+            self.record(corrections, &names::TOKEN_CORRECTIONS, before - share, None);
+            counted.shares.insert(id, share);
         }
     }
 
@@ -167,8 +181,8 @@ impl Ledger {
                 ..Session::default()
             };
             self.sessions.insert(session.to_owned(), named);
-            let key = self.key(&names::SESSION_STARTED, attributes.to_vec());
-            self.series(key).record(&names::SESSION_STARTED, 1, exemplar.cloned());
+            let id = self.id(&names::SESSION_STARTED, attributes.to_vec());
+            self.record(id, &names::SESSION_STARTED, 1, exemplar.cloned());
         }
         let counted = self.runs.entry(run.clone()).or_default();
         let before = std::mem::replace(&mut counted.session, share.clone());
@@ -196,8 +210,8 @@ impl Ledger {
                 (&names::SESSION_DURATION, added.duration_ns),
             ];
             for (metric, value) in values {
-                let key = self.key(metric, session.attributes.clone());
-                self.series(key).record(metric, value, session.exemplar.clone());
+                let id = self.id(metric, session.attributes.clone());
+                self.record(id, metric, value, session.exemplar.clone());
             }
         }
         for (attributes, tokens) in largest {
@@ -208,8 +222,22 @@ impl Ledger {
 
     /// Sets a series of the bridge's own.
     pub fn set(&mut self, metric: &'static Metric, attributes: Vec<(&'static str, String)>, value: u64) {
-        let key = self.key(metric, attributes);
-        self.series(key).set(value);
+        let SeriesId(id) = self.id(metric, attributes);
+        if let Some(series) = self.series.get_mut(id) {
+            series.set(value);
+        }
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Values folded into `other` because of the cap.
+    pub fn oddities(&self) -> Oddities {
+        let mut oddities = Oddities::default();
+        oddities.add_many(Oddity::FoldedValue, self.folded.len() as u64);
+        oddities
     }
 
     /// How many sessions have been seen.
@@ -222,9 +250,9 @@ impl Ledger {
         &'l self,
         metric: &'static Metric,
     ) -> impl Iterator<Item = (&'l SeriesKey, u64)> + 'l {
-        let of_metric = self.series.iter().filter(move |(key, _)| key.metric.name == metric.name);
-        of_metric.filter_map(|(key, series)| match series.value() {
-            Value::Number(value) => Some((key, *value)),
+        let of_metric = self.series.iter().filter(move |series| series.key().metric.name == metric.name);
+        of_metric.filter_map(|series| match series.value() {
+            Value::Number(value) => Some((series.key(), *value)),
             Value::Histogram(_) => None,
         })
     }
@@ -234,32 +262,53 @@ impl Ledger {
     ///
     /// Points are stamped now, never with the time of a run, and never before an earlier stamp of their series.
     pub fn release(&mut self, now_ns: u64) -> Vec<Released> {
-        self.series.iter_mut().map(|(key, series)| series.release(key, now_ns)).collect()
+        let Self { ids, series, .. } = self;
+        let in_order = ids.values().filter_map(|SeriesId(id)| Some(series.get_mut(*id)?.release(now_ns)));
+        in_order.collect()
     }
 
-    fn series(&mut self, key: SeriesKey) -> &mut Series {
-        let metric = key.metric;
-        self.series.entry(key).or_insert_with(|| Series::born(metric))
+    fn record(&mut self, SeriesId(id): SeriesId, metric: &Metric, value: u64, exemplar: Option<Exemplar>) {
+        if let Some(series) = self.series.get_mut(id) {
+            series.record(metric, value, exemplar);
+        }
     }
 
-    /// A series' identity: its attributes in order, empty ones left out, rare values beyond the cap folded.
-    fn key(&mut self, metric: &'static Metric, mut attributes: Vec<(&'static str, String)>) -> SeriesKey {
+    /// The series of this identity, born if it is new: attributes in order, empty ones left out, rare values
+    /// beyond the cap folded.
+    fn id(&mut self, metric: &'static Metric, mut attributes: Vec<(&'static str, String)>) -> SeriesId {
         attributes.retain(|(_, value)| !value.is_empty());
         attributes.sort_unstable();
         attributes.dedup_by(|next, kept| next.0 == kept.0);
-        for (name, value) in &mut attributes {
-            let known = self.values.entry(name).or_default();
-            if known.contains(value) {
-                continue;
-            }
-            if known.len() < MAX_VALUES_PER_ATTRIBUTE {
-                known.insert(value.clone());
-            } else {
-                OTHER.clone_into(value);
-                self.oddities.add(Oddity::FoldedValue);
-            }
+        let mut key = SeriesKey { metric, attributes };
+        if let Some(id) = self.ids.get(&key) {
+            return *id;
         }
-        SeriesKey { metric, attributes }
+        for (name, value) in &mut key.attributes {
+            self.fold(name, value);
+        }
+        if let Some(id) = self.ids.get(&key) {
+            return *id;
+        }
+        let id = SeriesId(self.series.len());
+        self.series.push(Series::born(key.clone()));
+        self.ids.insert(key, id);
+        id
+    }
+
+    /// Folds a value that is one too many of its attribute's.
+    fn fold(&mut self, name: &'static str, value: &mut String) {
+        let known = self.values.entry(name).or_default();
+        if known.contains(value) {
+            return;
+        }
+        if known.len() < MAX_VALUES_PER_ATTRIBUTE {
+            known.insert(value.clone());
+        } else {
+            let mut hasher = DefaultHasher::new();
+            value.hash(&mut hasher);
+            self.folded.insert((name, hasher.finish()));
+            OTHER.clone_into(value);
+        }
     }
 }
 
@@ -329,12 +378,14 @@ mod tests {
         for number in 0..MAX_VALUES_PER_ATTRIBUTE + 5 {
             let mut measurements = usage(1);
             measurements[0].attributes[0].1 = format!("agent {number}");
+            // Said twice, it is one value.
+            ledger.observe(&run(&number.to_string()), measurements.clone());
             ledger.observe(&run(&number.to_string()), measurements);
         }
         assert_eq!(total(&ledger, &names::TOKEN_USAGE), MAX_VALUES_PER_ATTRIBUTE as u64 + 5);
         let folded = ledger.counters(&names::TOKEN_USAGE).find(|(key, _)| key.attributes[0].1 == OTHER);
         assert_eq!(folded.map(|(_, value)| value), Some(5));
-        assert_eq!(ledger.oddities.count(Oddity::FoldedValue), 5);
+        assert_eq!(ledger.oddities().count(Oddity::FoldedValue), 5);
     }
 
     #[test]
@@ -348,7 +399,9 @@ mod tests {
         ledger.close_sessions();
         ledger.close_sessions();
         let key = SeriesKey { metric: &names::SESSION_TOKENS, attributes: Vec::new() };
-        let Value::Histogram(histogram) = ledger.series[&key].value() else { panic!("a histogram") };
+        let Value::Histogram(histogram) = ledger.series[ledger.ids[&key].0].value() else {
+            panic!("a histogram")
+        };
         assert_eq!((histogram.count, histogram.sum), (2, 14));
         assert_eq!(total(&ledger, &names::SESSION_STARTED), 1);
     }

@@ -101,6 +101,7 @@ pub struct Released {
 /// A series in the ledger.
 #[derive(Debug, Clone)]
 pub struct Series {
+    key: SeriesKey,
     value: Value,
     exemplars: Vec<(usize, Exemplar)>,
     start_ns: Option<u64>,
@@ -110,14 +111,19 @@ pub struct Series {
 
 impl Series {
     /// A series is born at zero.
-    pub(super) fn born(metric: &Metric) -> Self {
-        let zero = match metric.instrument {
+    pub(super) fn born(key: SeriesKey) -> Self {
+        let zero = match key.metric.instrument {
             Instrument::Counter | Instrument::Gauge => Value::Number(0),
             Instrument::Histogram { bounds, .. } => {
                 Value::Histogram(Histogram { buckets: vec![0; bounds.len() + 1], ..Histogram::default() })
             }
         };
-        Self { value: zero.clone(), exemplars: Vec::new(), start_ns: None, last_stamp_ns: 0, last: zero }
+        Self { key, value: zero.clone(), exemplars: Vec::new(), start_ns: None, last_stamp_ns: 0, last: zero }
+    }
+
+    /// Which series it is.
+    pub fn key(&self) -> &SeriesKey {
+        &self.key
     }
 
     /// What the series stands at.
@@ -163,10 +169,10 @@ impl Series {
         }
     }
 
-    pub(super) fn release(&mut self, key: &SeriesKey, now_ns: u64) -> Released {
+    pub(super) fn release(&mut self, now_ns: u64) -> Released {
         let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(STAMP_STEP_NS));
         let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
-        let moved = self.value != self.last && key.metric.instrument != Instrument::Gauge;
+        let moved = self.value != self.last && self.key.metric.instrument != Instrument::Gauge;
         let before = moved.then(|| Point {
             // Not before what was stamped already.
             at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(self.last_stamp_ns).max(start_ns + 1),
@@ -181,7 +187,7 @@ impl Series {
         self.last = self.value.clone();
         self.last_stamp_ns = at_ns;
         Released {
-            key: key.clone(),
+            key: self.key.clone(),
             start_ns,
             before,
             now: Point { at_ns, value: self.value.clone(), exemplars },

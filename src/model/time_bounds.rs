@@ -79,6 +79,8 @@ pub(super) struct TimeBounds {
     differences: Vec<Difference>,
     of_point: Vec<Vec<usize>>,
     undo: Vec<(usize, (i64, i64))>,
+    waiting: VecDeque<usize>,
+    waits: Vec<bool>,
     /// Differences looked at so far: what all of this costs.
     pub(super) work: u64,
 }
@@ -88,6 +90,7 @@ impl TimeBounds {
     pub(super) fn point(&mut self) -> Point {
         self.bounds.push((-UNBOUNDED, UNBOUNDED));
         self.of_point.push(Vec::new());
+        self.waits.push(false);
         Point(self.bounds.len() - 1)
     }
 
@@ -141,7 +144,7 @@ impl TimeBounds {
     fn holds(&mut self, facts: &[Fact]) -> bool {
         self.undo.clear();
         let known = self.differences.len();
-        let mut touched = VecDeque::new();
+        let mut touched = Vec::with_capacity(2 * facts.len());
         let mut holds = true;
         for fact in facts {
             match *fact {
@@ -151,12 +154,13 @@ impl TimeBounds {
                 }
                 Fact::Within { point, lowest, highest } => {
                     holds &= self.narrow(point.0, lowest, highest).is_some();
-                    touched.push_back(point.0);
+                    touched.push(point.0);
                 }
             }
         }
-        holds = holds && self.spread(touched);
+        holds = holds && self.spread(touched.into_iter());
         if !holds {
+            while self.next_waiting().is_some() {}
             self.roll_back();
             self.unlink(known);
         }
@@ -183,9 +187,10 @@ impl TimeBounds {
     }
 
     /// Tightens the bounds of everything that depends on these points. False: nothing is left of some bound.
-    fn spread(&mut self, mut queue: VecDeque<usize>) -> bool {
+    fn spread(&mut self, touched: impl Iterator<Item = usize>) -> bool {
         let mut steps_left = MAX_ROUNDS * (self.differences.len() + 1);
-        while let Some(point) = queue.pop_front() {
+        touched.for_each(|point| self.wait(point));
+        while let Some(point) = self.next_waiting() {
             for index in 0..self.of_point.get(point).map_or(0, Vec::len) {
                 let Some(difference) = self
                     .of_point
@@ -202,7 +207,7 @@ impl TimeBounds {
                 let from_bounds = (moved(low_to, -most), moved(high_to, -least));
                 for (other, (lowest, highest)) in [(to, to_bounds), (from, from_bounds)] {
                     match self.narrow(other, lowest, highest) {
-                        Some(true) => queue.push_back(other),
+                        Some(true) => self.wait(other),
                         Some(false) => {}
                         None => return false,
                     }
@@ -214,6 +219,22 @@ impl TimeBounds {
             }
         }
         true
+    }
+
+    /// Has a point looked at: once, however often it moves until then.
+    fn wait(&mut self, point: usize) {
+        if let Some(waits) = self.waits.get_mut(point).filter(|waits| !**waits) {
+            *waits = true;
+            self.waiting.push_back(point);
+        }
+    }
+
+    fn next_waiting(&mut self) -> Option<usize> {
+        let point = self.waiting.pop_front()?;
+        if let Some(waits) = self.waits.get_mut(point) {
+            *waits = false;
+        }
+        Some(point)
     }
 
     fn roll_back(&mut self) {

@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod content;
+mod find;
 pub mod ids;
 pub mod metrics;
 pub mod names;
@@ -15,6 +16,7 @@ pub mod request;
 pub mod spans;
 mod waterfall;
 
+pub use find::find;
 pub use policy::{Mode, Policy};
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans};

@@ -83,6 +83,8 @@ names! {
     LINK_KIND = "agno.link.kind",
     ODDITY = "agno.oddity",
     BRIDGE_VERSION = "agno.bridge.version",
+    BRIDGE_OUTCOME = "agno.bridge.outcome",
+    BRIDGE_REASON = "agno.bridge.reason",
     EVENT_MESSAGE = "agno.message",
     EVENT_PAUSE = "agno.pause",
     PAUSE_TOOLS = "agno.pause.tools",
@@ -246,12 +248,22 @@ metrics! {
         "Sum of the durations of a session's top-level runs, recorded when the session goes quiet.";
     SESSION_LARGEST: "agno.session.largest_active_tokens", "{token}", Instrument::Gauge,
         "Tokens of the largest session that was active lately; in a `send`, of all sent.";
+    BRIDGE_UP: "agno.bridge.up", "1", Instrument::Gauge,
+        "1 while agno-otel sends.";
     BRIDGE_INFO: "agno.bridge.info", "1", Instrument::Gauge,
         "Always 1; carries the version of agno-otel.";
     BRIDGE_RECORDS: "agno.bridge.records", "{record}", Instrument::Counter,
         "Records read from sources.";
     BRIDGE_ODDITIES: "agno.bridge.oddities", "{oddity}", Instrument::Counter,
         "Things in records that were not understood or not believed.";
+    BRIDGE_ATTEMPTS: "agno.bridge.attempts", "{attempt}", Instrument::Counter,
+        "Attempts to deliver a request of spans, by how they ended.";
+    BRIDGE_DROPPED: "agno.bridge.dropped", "{span}", Instrument::Counter,
+        "Spans the far side did not take, by reason.";
+    BRIDGE_SERIES: "agno.bridge.series", "{series}", Instrument::Gauge,
+        "Series of metrics kept.";
+    BRIDGE_OVERFLOW: "agno.bridge.overflow", "{value}", Instrument::Counter,
+        "Values of metric attributes folded into `other` because there were too many.";
     LEGACY_TOKEN_USAGE: "gen_ai.client.token.usage", "{token}", counts(TOKENS),
         "Tokens per inference call under the name older dashboards know.";
     LEGACY_OPERATION_DURATION: "gen_ai.client.operation.duration", "s", seconds(OPERATION_S),

@@ -79,13 +79,14 @@ pub fn trace_chunks(spans: Vec<Span>, resource: &Resource) -> Vec<Chunk> {
 
 /// A message in as few chunks as stay below [`MAX_REQUEST_BYTES`].
 fn bounded<M: Halves>(message: M) -> Vec<Chunk> {
-    if message.encoded_len() > MAX_REQUEST_BYTES {
-        match message.halves() {
-            Ok((first, second)) => return [first, second].into_iter().flat_map(bounded).collect(),
-            Err(whole) => return vec![whole.chunk()],
-        }
+    let chunk = message.chunk();
+    if chunk.bytes.len() <= MAX_REQUEST_BYTES {
+        return vec![chunk];
     }
-    vec![message.chunk()]
+    match message.halves() {
+        Ok((first, second)) => [first, second].into_iter().flat_map(bounded).collect(),
+        Err(_) => vec![chunk],
+    }
 }
 
 /// Two chunks that say together what this one says. `None`: it holds one span, or one series.
@@ -209,23 +210,6 @@ fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceReq
         schema_url: String::new(),
     };
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
-}
-
-/// Joins chunks into requests, in order, each below [`MAX_REQUEST_BYTES`]. The ranges are of `chunks`.
-pub fn join(chunks: &[Chunk]) -> Vec<std::ops::Range<usize>> {
-    let mut requests = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (at, chunk) in chunks.iter().enumerate() {
-        if at > start && size + chunk.bytes.len() > MAX_REQUEST_BYTES {
-            requests.push(start..at);
-            (start, size) = (at, 0);
-        }
-        size += chunk.bytes.len();
-    }
-    if start < chunks.len() {
-        requests.push(start..chunks.len());
-    }
-    requests
 }
 
 /// Requests of all metrics, one a chunk; split by family where they are too large for one, and within a family

@@ -46,20 +46,20 @@ struct SessionSoFar {
     runs: u64,
 }
 
-/// Makes spans of every trace of a forest. `times` are the traces' times, in order.
-pub fn spans(forest: &Forest, places: &Places, times: &[Vec<Times>], settings: Settings) -> Vec<TraceSpans> {
+/// Makes spans of every trace of a forest, one trace after the other. `times` are the traces' times, in order.
+pub fn spans<'f>(
+    forest: &'f Forest,
+    places: &'f Places,
+    times: &'f [Vec<Times>],
+    settings: Settings,
+) -> impl Iterator<Item = TraceSpans> + 'f {
     let by_id: BTreeMap<&str, usize> =
         forest.runs.iter().enumerate().map(|(at, run)| (run.key.run_id.as_str(), at)).collect();
     let mut sessions = BTreeMap::<&str, SessionSoFar>::new();
     let mut previous = BTreeMap::<&str, usize>::new();
-    let mut traces = Vec::new();
-    for (trace, times) in forest.traces.iter().zip(times) {
-        let Some(root_node) = trace.nodes.first() else {
-            continue;
-        };
-        let Some((root, _)) = forest.runs.get(root_node.run).zip(places.of_run(root_node.run)) else {
-            continue;
-        };
+    forest.traces.iter().zip(times).filter_map(move |(trace, times)| {
+        let root_node = trace.nodes.first()?;
+        let (root, _) = forest.runs.get(root_node.run).zip(places.of_run(root_node.run))?;
         let tokens = tree_tokens(forest, trace);
         let session = root.session_id.as_deref();
         let so_far = session.map(|session| {
@@ -71,15 +71,10 @@ pub fn spans(forest: &Forest, places: &Places, times: &[Vec<Times>], settings: S
         let before = session.and_then(|session| previous.insert(session, root_node.run));
         let writer =
             Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
-        let spans = trace
-            .nodes
-            .iter()
-            .zip(times)
-            .enumerate()
-            .flat_map(|(at, (node, times))| writer.run(at, *node, times));
-        traces.push(TraceSpans { run_id: root.key.run_id.clone(), spans: spans.collect() });
-    }
-    traces
+        let nodes = trace.nodes.iter().zip(times).enumerate();
+        let spans = nodes.flat_map(|(at, (node, times))| writer.run(at, *node, times)).collect();
+        Some(TraceSpans { run_id: root.key.run_id.clone(), spans })
+    })
 }
 
 fn tree_tokens(forest: &Forest, trace: &Trace) -> Tokens {
@@ -382,7 +377,7 @@ fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
     for moment in &run.moments {
         let mut attributes = Vec::new();
         for (name, figure) in &moment.figures {
-            attributes.push(key_value(name, any_value::Value::IntValue(*figure)));
+            attributes.push(key_value(*name, any_value::Value::IntValue(*figure)));
         }
         events.push(span::Event {
             name: moment.name.to_owned(),
@@ -405,10 +400,10 @@ fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
 /// Agno's own figures, beside ours, under the names of Agno's documentation.
 fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
     for (field, count) in &stated.integers {
-        number(attributes, &format!("{}{field}", names::STATED_PREFIX), *count);
+        number(attributes, format!("{}{field}", names::STATED_PREFIX), *count);
     }
     for (field, value) in &stated.floats {
-        real(attributes, &format!("{}{field}", names::STATED_PREFIX), *value);
+        real(attributes, format!("{}{field}", names::STATED_PREFIX), *value);
     }
     for (field, scalar) in &stated.provider {
         let value = match scalar {
@@ -417,7 +412,7 @@ fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
             Scalar::Bool(value) => any_value::Value::BoolValue(*value),
             Scalar::Text(value) => any_value::Value::StringValue(value.clone()),
         };
-        attributes.push(key_value(&format!("{}{field}", names::STATED_PROVIDER_PREFIX), value));
+        attributes.push(key_value(format!("{}{field}", names::STATED_PROVIDER_PREFIX), value));
     }
 }
 

@@ -8,6 +8,9 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status};
 use super::names;
 use super::spans::TraceSpans;
 
+/// Levels drawn as branches; below them the level stands before the name, as a number.
+const MAX_BRANCHES: usize = 12;
+
 /// One span as a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -38,34 +41,52 @@ pub fn lines(trace: &TraceSpans) -> Vec<Line> {
         }
     }
     let mut lines = Vec::new();
-    for root in roots {
-        walk(root, "", "", &children, &mut lines);
+    // No recursion: how deep a trace is, its application decides.
+    let mut left: Vec<Place<'_>> = roots.into_iter().rev().map(Place::root).collect();
+    while let Some(place) = left.pop() {
+        lines.push(place.line());
+        let mut inner: Vec<&Span> = children.get(place.span.span_id.as_slice()).cloned().unwrap_or_default();
+        // A stable sort: spans that start together keep the order they were made in.
+        inner.sort_by_key(|span| (span.start_time_unix_nano, span.end_time_unix_nano));
+        let last = inner.len().saturating_sub(1);
+        left.extend(inner.into_iter().enumerate().map(|(at, child)| place.child(child, at == last)).rev());
     }
     lines
 }
 
-fn walk(
-    span: &Span,
-    branch: &str,
-    below: &str,
-    children: &BTreeMap<&[u8], Vec<&Span>>,
-    lines: &mut Vec<Line>,
-) {
-    lines.push(Line {
-        label: format!("{branch}{}", span.name),
-        start_ns: span.start_time_unix_nano,
-        end_ns: span.end_time_unix_nano,
-        figures: figures(span),
-        failed: failed(span),
-        coarse: text(span, names::TIMING).as_deref() == Some("coarse"),
-    });
-    let mut inner: Vec<&Span> = children.get(span.span_id.as_slice()).cloned().unwrap_or_default();
-    // A stable sort: spans that start together keep the order they were made in.
-    inner.sort_by_key(|span| (span.start_time_unix_nano, span.end_time_unix_nano));
-    let count = inner.len();
-    for (at, child) in inner.into_iter().enumerate() {
-        let (branch, under) = if at + 1 == count { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        walk(child, &format!("{below}{branch}"), &format!("{below}{under}"), children, lines);
+/// A span in the tree, with what is drawn before its name and before those of its children.
+struct Place<'s> {
+    span: &'s Span,
+    depth: usize,
+    branch: String,
+    below: String,
+}
+
+impl<'s> Place<'s> {
+    fn root(span: &'s Span) -> Self {
+        Self { span, depth: 0, branch: String::new(), below: String::new() }
+    }
+
+    fn child(&self, span: &'s Span, is_last: bool) -> Self {
+        let depth = self.depth + 1;
+        let below = &self.below;
+        if depth > MAX_BRANCHES {
+            return Self { span, depth, branch: format!("{below}{depth}: "), below: below.clone() };
+        }
+        let (branch, under) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        Self { span, depth, branch: format!("{below}{branch}"), below: format!("{below}{under}") }
+    }
+
+    fn line(&self) -> Line {
+        let span = self.span;
+        Line {
+            label: format!("{}{}", self.branch, span.name),
+            start_ns: span.start_time_unix_nano,
+            end_ns: span.end_time_unix_nano,
+            figures: figures(span),
+            failed: failed(span),
+            coarse: text(span, names::TIMING).as_deref() == Some("coarse"),
+        }
     }
 }
 
@@ -115,7 +136,7 @@ fn has(span: &Span, name: &str) -> bool {
     attribute(span, name).is_some()
 }
 
-fn text(span: &Span, name: &str) -> Option<String> {
+pub(super) fn text(span: &Span, name: &str) -> Option<String> {
     match attribute(span, name)? {
         Value::StringValue(text) => Some(text.clone()),
         _ => None,
@@ -126,5 +147,25 @@ fn number(span: &Span, name: &str) -> Option<i64> {
     match attribute(span, name)? {
         Value::IntValue(number) => Some(*number),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_of_any_depth_is_drawn() {
+        let id = |at: u64| if at == 0 { Vec::new() } else { at.to_be_bytes().to_vec() };
+        let span = |at| Span {
+            span_id: id(at),
+            parent_span_id: id(at - 1),
+            name: "deep".to_owned(),
+            ..Span::default()
+        };
+        let lines = lines(&TraceSpans { run_id: "r".to_owned(), spans: (1..=50_000).map(span).collect() });
+        assert_eq!(lines.len(), 50_000);
+        assert_eq!(lines[2].label, "   └─ deep");
+        assert_eq!(lines[49_999].label, format!("{}49999: deep", " ".repeat(3 * MAX_BRANCHES)));
     }
 }

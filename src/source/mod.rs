@@ -1,12 +1,14 @@
-//! Where records come from: SQLite databases, `JsonDb` folders, files, standard input.
+//! Where records come from: SQLite databases, folders, files, standard input.
 //!
 //! A source hands over records and knows nothing of what they mean. It only ever reads: it never writes to
 //! what it reads, and never holds a lock while anything else happens.
 
+mod described;
 mod file;
-mod jsondb;
+mod folder;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod values;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ impl Location {
     }
 }
 
-/// Table names, where the application chose its own.
+/// Table names, where the application chose its own. Naming one leaves the other to be found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     /// The sessions' table, or file in a `JsonDb` folder.
@@ -56,9 +58,29 @@ pub struct Tables {
     pub runs: Option<String>,
 }
 
+/// What a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sessions,
+    Runs,
+}
+
 impl Tables {
-    fn named(&self) -> Vec<&str> {
-        [&self.sessions, &self.runs].into_iter().flatten().map(String::as_str).collect()
+    fn named(&self) -> Vec<(Kind, &str)> {
+        let both = [(Kind::Sessions, &self.sessions), (Kind::Runs, &self.runs)];
+        both.into_iter().filter_map(|(kind, name)| Some((kind, name.as_deref()?))).collect()
+    }
+
+    /// True for the table of its kind that was named, and for any where none was.
+    fn want(&self, kind: Kind, table: &str) -> bool {
+        self.named().iter().all(|(own, name)| *own != kind || *name == table)
+    }
+
+    /// Without this name: its kind is left to be found.
+    #[must_use]
+    pub fn without(&self, table: &str) -> Self {
+        let other = |name: &Option<String>| name.clone().filter(|name| name != table);
+        Self { sessions: other(&self.sessions), runs: other(&self.runs) }
     }
 }
 
@@ -82,7 +104,7 @@ pub enum Error {
     },
     /// Neither runs nor a database of Agno's.
     #[error(
-        "{path} holds no Agno runs: found {found}; expected an SQLite database, a JsonDb folder, or a file of runs \
+        "{path} holds no Agno runs: found {found}; expected an SQLite database, a folder, or a file of runs \
          (one, a list, or one per line)"
     )]
     NotAgno {
@@ -90,6 +112,12 @@ pub enum Error {
         path: PathBuf,
         /// What was there instead.
         found: String,
+    },
+    /// An SQLite database where only a stream of JSON can be read.
+    #[error("{path} is an SQLite database, which cannot be read from a pipe; give its path instead")]
+    SqlitePiped {
+        /// What was read.
+        path: PathBuf,
     },
     /// The file ends in the middle of a value, and did so for a while.
     #[error(
@@ -118,6 +146,16 @@ pub enum Error {
         path: PathBuf,
         /// How it was told.
         found: String,
+    },
+    /// A table whose rows cannot be read a few at a time.
+    #[error(
+        "table \"{table}\" of {path} is WITHOUT ROWID, which is not read; give a copy of it made with CREATE TABLE … AS SELECT"
+    )]
+    WithoutRowid {
+        /// The database.
+        path: PathBuf,
+        /// The table.
+        table: String,
     },
     /// Another program holds the database.
     #[error("{path} is locked by another program, and was for {waited:?}; try again later")]
@@ -162,10 +200,10 @@ pub async fn read(
     let failed = |source| Error::Read { path: path.clone(), source };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        return jsondb::read(path, tables, accept).await;
+        return folder::read(path, tables, accept).await;
     }
     // A pipe can be read only once.
-    if metadata.is_file() && is_sqlite(path).map_err(failed)? {
+    if metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata)) {
         #[cfg(feature = "sqlite")]
         return sqlite::read(path, tables, accept);
         #[cfg(not(feature = "sqlite"))]
@@ -174,10 +212,24 @@ pub async fn read(
     if metadata.is_file() { file::read(path, accept).await } else { file::read_once(path, accept) }
 }
 
-/// SQLite's own mark at the beginning of its files.
+/// True where table names mean something: in databases and folders.
+pub fn has_tables(location: &Location) -> bool {
+    match location {
+        Location::Stdin => false,
+        Location::Path(path) => path.is_dir() || path.is_file() && is_sqlite(path).unwrap_or(false),
+    }
+}
+
+/// A database of which SQLite has written nothing yet.
+fn is_unwritten(path: &Path, metadata: &std::fs::Metadata) -> bool {
+    const EXTENSIONS: [&str; 3] = ["db", "sqlite", "sqlite3"];
+    let named = path.extension().is_some_and(|own| EXTENSIONS.iter().any(|extension| own == *extension));
+    metadata.len() == 0 && named
+}
+
+/// True for what SQLite wrote.
 fn is_sqlite(path: &Path) -> io::Result<bool> {
-    const MARK: &[u8; 16] = b"SQLite format 3\0";
-    let mut start = [0; 16];
+    let mut start = [0; described::SQLITE.len()];
     let mut read = 0;
     let mut file = std::fs::File::open(path)?;
     while let Some(rest) = start.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -186,5 +238,5 @@ fn is_sqlite(path: &Path) -> io::Result<bool> {
             count => read += count,
         }
     }
-    Ok(start == *MARK)
+    Ok(start == *described::SQLITE)
 }

@@ -2,13 +2,18 @@
 //!
 //! Opened read-only, with `query_only`. Rows are copied out in short statements: in the journal mode Agno 2 uses,
 //! an open read transaction would make its writer fail.
+//!
+//! In WAL mode, which Agno 3 uses, SQLite needs a `-wal` and a `-shm` file beside a database to read it, and makes
+//! them where they are missing. To open it as one that never changes would leave nothing behind, and read nonsense
+//! from one that does.
 
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
-use super::{Error, LOCK_PATIENCE, Record, Tables};
+use super::{Error, Kind, LOCK_PATIENCE, Record, Tables};
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
 use crate::framework::{Oddities, Oddity};
@@ -28,12 +33,17 @@ pub(super) fn read(
     let chosen = database.choose(&found, tables)?;
     let mut oddities = Oddities::default();
     for (table, layout) in chosen {
-        let read = match layout {
-            Layout::SessionsWithRuns | Layout::Runs => database.rows(table, &layout, accept),
-            Layout::V1 => database.count(table).map(|rows| oddities.add_many(Oddity::AgnoV1, rows)),
-            Layout::Sessions | Layout::Other => Ok(()),
-        };
-        read.map_err(|error| database.error(error))?;
+        match layout {
+            Layout::SessionsWithRuns | Layout::Runs => {
+                database.expect_rowids(table)?;
+                database.rows(table, &layout, accept)?;
+            }
+            Layout::V1 => {
+                let count = database.count(table).map_err(|error| database.error(error))?;
+                oddities.add_many(Oddity::AgnoV1, count);
+            }
+            Layout::Sessions | Layout::Other => {}
+        }
     }
     Ok(oddities)
 }
@@ -45,16 +55,23 @@ struct Database<'p> {
 
 impl<'p> Database<'p> {
     fn open(path: &'p Path) -> Result<Self, Error> {
+        let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        if lacks_log {
+            tracing::info!(
+                path = %path.display(),
+                "is in WAL mode without a -wal file: all is there if its application has ended; of a copy runs may be \
+                 missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
+            );
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| sqlite_error(path, error))?;
-        let database = Self { path, connection };
-        let configure = || {
-            database.connection.busy_timeout(LOCK_PATIENCE)?;
-            database.connection.pragma_update(None, "query_only", true)
+        let open = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(LOCK_PATIENCE)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
         };
-        configure().map_err(|error| database.error(error))?;
-        Ok(database)
+        let connection = open().map_err(|error| sqlite_error(path, error))?;
+        Ok(Self { path, connection })
     }
 
     fn error(&self, error: rusqlite::Error) -> Error {
@@ -74,20 +91,23 @@ impl<'p> Database<'p> {
         Ok(tables)
     }
 
-    /// The tables to read: those named, else all whose columns are those of Agno's.
+    /// The tables to read: of each kind the one named, else all whose columns are those of Agno's.
     fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
         let path = || self.path.to_owned();
-        let named = tables.named();
-        for table in &named {
-            if !found.iter().any(|own| own.name == *table) {
-                return Err(Error::NoTable { path: path(), table: (*table).to_owned(), found: list(found) });
+        for (kind, name) in tables.named() {
+            let Some(table) = found.iter().find(|table| table.name == name) else {
+                return Err(Error::NoTable { path: path(), table: name.to_owned(), found: list(found) });
+            };
+            if kind_of(&table.layout()) != Some(kind) {
+                let whose = if kind == Kind::Runs { "runs" } else { "sessions" };
+                let found = format!("table \"{name}\", whose columns are not those of Agno's {whose}");
+                return Err(Error::NotAgno { path: path(), found });
             }
         }
-        let wanted = found.iter().filter(|table| named.is_empty() || named.contains(&table.name.as_str()));
-        let chosen: Vec<(&Table, Layout)> = wanted
-            .map(|table| (table, table.layout()))
-            .filter(|(_, layout)| *layout != Layout::Other)
-            .collect();
+        let wanted =
+            |table: &&Table| kind_of(&table.layout()).is_some_and(|kind| tables.want(kind, &table.name));
+        let chosen: Vec<(&Table, Layout)> =
+            found.iter().filter(wanted).map(|table| (table, table.layout())).collect();
         // No table at all: Agno made the file and has not stored its first run yet.
         if chosen.is_empty() && !found.is_empty() {
             return Err(Error::NotAgno {
@@ -100,6 +120,15 @@ impl<'p> Database<'p> {
             return Err(Error::AgnoV1 { path: path(), found: format!("table {}", names.join(", ")) });
         }
         Ok(chosen)
+    }
+
+    fn expect_rowids(&self, table: &Table) -> Result<(), Error> {
+        let sql = "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'";
+        let without = self.connection.query_row(sql, [&table.name], |row| row.get(0));
+        if without.map_err(|error| self.error(error))? {
+            return Err(Error::WithoutRowid { path: self.path.to_owned(), table: table.name.clone() });
+        }
+        Ok(())
     }
 
     fn count(&self, table: &Table) -> rusqlite::Result<u64> {
@@ -117,7 +146,7 @@ impl<'p> Database<'p> {
         table: &Table,
         layout: &Layout,
         accept: &mut (dyn FnMut(Record) + Send),
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let is_run = *layout == Layout::Runs;
         let json = if is_run { "run_data" } else { "runs" };
         let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
@@ -129,26 +158,46 @@ impl<'p> Database<'p> {
         );
         let mut after = i64::MIN;
         loop {
-            let mut page = Vec::new();
-            let mut bytes = 0;
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([after, PAGE_ROWS])?;
-            while let Some(row) = rows.next()? {
-                after = row.get(0)?;
-                let record = record(row)?;
-                bytes += record.as_ref().map_or(0, |record| record.json.len());
-                page.push(record);
-                if bytes >= PAGE_BYTES {
-                    break;
-                }
-            }
-            drop(rows);
-            if page.is_empty() {
-                return Ok(());
-            }
-            page.into_iter().flatten().for_each(&mut *accept);
+            let page = self.page(&sql, after).map_err(|error| self.error(error))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            page.into_iter().filter_map(|(_, record)| record).for_each(&mut *accept);
         }
     }
+
+    /// The next rows, with their rowids.
+    fn page(&self, sql: &str, after: i64) -> rusqlite::Result<Vec<(i64, Option<Record>)>> {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([after, PAGE_ROWS])?;
+        while let Some(row) = rows.next()? {
+            let record = record(row)?;
+            bytes += record.as_ref().map_or(0, |record| record.json.len());
+            page.push((row.get(0)?, record));
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// True for a database in WAL mode whose log is not beside it.
+fn lacks_log(path: &Path) -> io::Result<bool> {
+    // A link's log stands beside what it leads to.
+    let mut log = path.canonicalize()?.into_os_string();
+    log.push("-wal");
+    Ok(is_in_wal_mode(path)? && !Path::new(&log).try_exists()?)
+}
+
+/// The versions of the format needed to write and to read: 2 is WAL.
+fn is_in_wal_mode(path: &Path) -> io::Result<bool> {
+    const VERSIONS_AT: u64 = 18;
+    let mut header = std::fs::File::open(path)?.take(VERSIONS_AT + 2);
+    let mut bytes = Vec::new();
+    header.read_to_end(&mut bytes)?;
+    Ok(bytes.ends_with(&[2, 2]))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
@@ -167,6 +216,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let columns =
         Columns { session_id: text(2), user_id: text(3), stored_at_s: integer(4), index: integer(5) };
     Ok(Some(Record { json, columns }))
+}
+
+fn kind_of(layout: &Layout) -> Option<Kind> {
+    match layout {
+        Layout::Runs => Some(Kind::Runs),
+        Layout::SessionsWithRuns | Layout::Sessions | Layout::V1 => Some(Kind::Sessions),
+        Layout::Other => None,
+    }
 }
 
 fn quoted(name: &str) -> String {

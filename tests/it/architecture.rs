@@ -166,11 +166,13 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("rusqlite", &["source/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
+    ("terminal_size", &["cli/"]),
+    ("unicode_width", &["export/print.rs"]),
     ("tracing_subscriber", &["cli/"]),
     ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),

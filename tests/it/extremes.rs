@@ -23,21 +23,22 @@ fn odd(fields: &str) -> String {
     format!("{{{fields}, {run}, \"metrics\": {{\"input_tokens\": 7}}}}")
 }
 
-/// What `send` says of a file with this line and a fine run in another: its summary as JSON, and in words.
+/// What `send` says of a file with this line and a fine run in another: its summary as JSON, and in words. A record
+/// that was left out is worth an exit code of its own.
 #[track_caller]
-fn sent(line: &str) -> (Value, String) {
+fn sent(line: &str, code: i32) -> (Value, String) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("runs.jsonl");
     std::fs::write(&path, format!("{}\n{line}\n", fine())).unwrap();
-    let summary = run(&mut send_nowhere([&path])).expect_code(0).summary();
+    let summary = run(&mut send_nowhere([&path])).expect_code(code).summary();
     let mut words = agno_otel(["send", "--content", "full", "--to", "otlp-json:/dev/null"]);
-    (summary, run(words.arg(&path)).expect_code(0).stdout)
+    (summary, run(words.arg(&path)).expect_code(code).stdout)
 }
 
 /// Expects an oddity that costs the odd run nothing but what is odd.
 #[track_caller]
 fn expect_read(line: &str, tokens: u64, oddity: &str, meaning: &str) {
-    let (summary, words) = sent(line);
+    let (summary, words) = sent(line, 0);
     assert_eq!(summary["runs"]["agent"], 2, "{summary}");
     assert_eq!(summary["total_tokens"], FINE_TOKENS + tokens, "{summary}");
     assert_eq!(summary["oddities"], json!({oddity: 1}));
@@ -48,7 +49,7 @@ fn expect_read(line: &str, tokens: u64, oddity: &str, meaning: &str) {
 /// Expects nothing odd at all.
 #[track_caller]
 fn expect_plain(line: &str) {
-    let (summary, _) = sent(line);
+    let (summary, _) = sent(line, 0);
     assert_eq!((&summary["runs"]["agent"], &summary["oddities"]), (&json!(2), &json!({})));
     assert_eq!(summary["total_tokens"], FINE_TOKENS + 7, "{summary}");
 }
@@ -58,7 +59,7 @@ const PYTHON: &str = "not quite JSON (NaN, lone surrogates, repeated keys); read
 #[test]
 fn a_million_nested_brackets_cost_their_record_and_are_said_to_be_too_deep() {
     let brackets = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-    let (summary, words) = sent(&brackets);
+    let (summary, words) = sent(&brackets, 5);
     assert_eq!(
         (&summary["total_tokens"], &summary["oddities"]),
         (&json!(FINE_TOKENS), &json!({"too_deep": 1}))

@@ -64,11 +64,13 @@ fn expect_silence_with(content: &[&str], sources: &[PathBuf], code: i32) {
             if let Some(level) = level {
                 command.env("RUST_LOG", level);
             }
+            // Showing refuses no record.
+            let code = if arguments[0] == "show" && code == 5 { 0 } else { code };
             let ended = run(command.args(content).args(sources)).expect_code(code);
             expect_silent(&arguments.join(" "), &ended);
         }
     }
-    if code == 0 {
+    if code != 3 {
         expect_silence("the file", &std::fs::read(&file).unwrap());
         assert!(!receiver.spans().is_empty());
     }
@@ -127,7 +129,7 @@ fn no_content_leaves_through_what_is_not_json_or_not_quite() {
     );
     let path = folder.path().join("odd.jsonl");
     std::fs::write(&path, text).unwrap();
-    expect_silence_about(&[path], 0);
+    expect_silence_about(&[path], 5);
     let broken = folder.path().join("broken.json");
     for text in ["canary in plain words", "{\"canary\": canary}", "{\"canary\": \"canary"] {
         std::fs::write(&broken, text).unwrap();

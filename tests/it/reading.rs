@@ -58,7 +58,7 @@ fn half_written(folder: &Path) -> (PathBuf, String, usize) {
 fn a_half_written_last_line_is_left_out_and_said() {
     let folder = TempDir::new().unwrap();
     let (path, _, _) = half_written(folder.path());
-    let summary = summary_of(&[path]);
+    let summary = run(&mut send_nowhere([&path])).expect_code(5).summary();
     assert_eq!(total(&summary), total(&of_fixture("agno/3.1.10/simple.run.json")));
     assert_eq!(summary["oddities"], json!({"half_line": 1}));
 }
@@ -78,6 +78,47 @@ fn a_line_completed_while_it_is_waited_for_is_read() {
         ["simple", "tools_multi"].map(|case| total(&of_fixture(&format!("agno/3.1.10/{case}.run.json"))));
     assert_eq!(total(&summary), expected.iter().sum::<u64>());
     assert_eq!(summary["oddities"], json!({}));
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_waited_for_is_read_as_it_is_then() {
+    let folder = TempDir::new().unwrap();
+    let (path, whole, _) = half_written(folder.path());
+    let first = whole.find('\n').unwrap() as u64 + 1;
+    let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let writing = later(SOON, move || writer.set_len(first).unwrap());
+    let summary = summary_of(&[path]);
+    writing.join().unwrap();
+    assert_eq!(total(&summary), total(&of_fixture("agno/3.1.10/simple.run.json")));
+    assert_eq!(summary["oddities"], json!({}));
+}
+
+#[test]
+fn a_database_that_lost_its_end_is_said_to_be_damaged() {
+    for sql in ["", "PRAGMA journal_mode = WAL"] {
+        let folder = TempDir::new().unwrap();
+        let path = changed_copy(TEAM, folder.path(), sql);
+        let length = std::fs::metadata(&path).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+        run(&mut send_nowhere([&path])).expect_code(3).expect_words(&["team_run.db", "damaged"]);
+    }
+}
+
+#[test]
+fn a_named_pipe_is_read_to_its_end() {
+    let folder = TempDir::new().unwrap();
+    let pipe = folder.path().join("runs.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (text, code, words) in [
+        (std::fs::read(fixtures().join("agno/3.1.10/team_run.run.json")).unwrap(), 0, &[] as &[&str]),
+        (b"{\"run_id\": \"a\", ".to_vec(), 3, &["runs.pipe", "half written"]),
+        (std::fs::read(fixtures().join(TEAM)).unwrap(), 3, &["runs.pipe", "SQLite", "give its path"]),
+    ] {
+        let writer = pipe.clone();
+        let writing = later(Duration::ZERO, move || std::fs::write(writer, text).unwrap());
+        run(&mut send_nowhere([&pipe])).expect_code(code).expect_words(words);
+        writing.join().unwrap();
+    }
 }
 
 /// A copy of the `JsonDb` fixture whose runs file is only half there.
@@ -150,7 +191,7 @@ fn a_lock_that_is_released_is_waited_for() {
 }
 
 /// A database with many more runs than one page of reading holds.
-fn large(folder: &Path) -> PathBuf {
+pub(crate) fn large(folder: &Path) -> PathBuf {
     let path = changed_copy(TEAM, folder, "");
     let mut database = Connection::open(&path).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
@@ -169,7 +210,7 @@ fn large(folder: &Path) -> PathBuf {
 }
 
 /// Inserts a copy of a run with ids of its own.
-fn insert(database: &Connection, run_id: &str, run_data: &str, copy: u32) -> rusqlite::Result<()> {
+pub(crate) fn insert(database: &Connection, run_id: &str, run_data: &str, copy: u32) -> rusqlite::Result<()> {
     let columns: Vec<String> = {
         let mut statement = database.prepare_cached("SELECT name FROM pragma_table_info('agno_runs')")?;
         statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?

@@ -71,6 +71,9 @@ fn one_run_a_list_and_lines_are_read_alike_from_files_and_from_standard_input() 
         format!("\n\n{}\n", lines.replace('\n', "\n\n")),
         pretty,
         format!("{}\n", json!(runs)),
+        format!("\u{feff}{lines}"),
+        runs.iter().map(|run| serde_json::to_string_pretty(run).unwrap() + "\n").collect(),
+        runs.iter().map(Value::to_string).collect(),
     ];
     for text in texts {
         let (_folder, path) = file("runs.txt", &text);
@@ -139,6 +142,11 @@ fn a_database_that_agno_has_only_just_made_holds_nothing_and_that_is_no_error() 
         "DELETE FROM agno_runs; DELETE FROM agno_sessions",
     );
     assert_eq!(summary_of(&[emptied])["total_tokens"], 0);
+    let (_folder, empty) = file("agno.db", b"");
+    for fresh in [path, empty] {
+        let ended = run(&mut send_nowhere([&fresh])).expect_code(0);
+        ended.expect_words(&[fresh.to_str().unwrap(), "holds no runs"]);
+    }
 }
 
 #[test]
@@ -159,10 +167,16 @@ fn what_is_not_agnos_is_refused_with_what_was_found() {
     let cases: Vec<(PathBuf, &[&str])> = vec![
         (shop, &["shop.db", "SQLite", "customers"]),
         (write("notes.txt", b"Dear diary,\ntoday nothing happened.\n"), &["notes.txt", "not JSON"]),
+        (write("runs.gz", b"\x1f\x8b\x08\0"), &["runs.gz", "gzip", "zcat"]),
+        (write("runs.zip", b"PK\x03\x04\x14"), &["runs.zip", "zip file", "unpack"]),
+        (write("utf16.json", b"\xff\xfe{\0}\0"), &["utf16.json", "UTF-16", "iconv"]),
         (write("nothing.json", b""), &["nothing.json", "empty"]),
         (write("blank.json", b" \n\n"), &["blank.json", "empty"]),
-        (write("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xfe"), &["photo.png", "bytes", "not JSON"]),
-        (bare, &["bare", "no .json file"]),
+        (
+            write("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xfe"),
+            &["photo.png", "bytes", "neither JSON nor text"],
+        ),
+        (bare, &["bare", "no .json, .jsonl or .ndjson file"]),
         (notes, &["notes", "shopping.json"]),
         (folder.path().join("missing.db"), &["missing.db", "No such file"]),
     ];
@@ -171,6 +185,57 @@ fn what_is_not_agnos_is_refused_with_what_was_found() {
         assert!(ended.stderr.starts_with("agno-otel: "), "{}", ended.stderr);
         assert_eq!(ended.stderr.trim_end().lines().count(), 1, "{}", ended.stderr);
         assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn a_database_by_pipe_is_answered_with_what_to_do() {
+    let bytes = std::fs::read(fixture("team_run.db")).unwrap();
+    for pipe in ["-", "/dev/stdin"] {
+        let ended = run_with_input(&mut send_nowhere([pipe]), &bytes).expect_code(3);
+        ended.expect_words(&["SQLite database", "give its path"]);
+    }
+    run_with_input(&mut send_nowhere(["-", "-"]), b"")
+        .expect_code(2)
+        .expect_words(&["standard input", "twice"]);
+}
+
+#[test]
+fn a_table_without_rowids_is_named() {
+    let folder = TempDir::new().unwrap();
+    let sql = "CREATE TABLE own (run_id TEXT PRIMARY KEY, session_id, run_data) WITHOUT ROWID; DROP TABLE agno_runs;";
+    let copy = changed_copy("agno/3.1.10/team_run.db", folder.path(), sql);
+    run(&mut send_nowhere([copy])).expect_code(3).expect_words(&["team_run.db", "own", "WITHOUT ROWID"]);
+}
+
+#[test]
+fn naming_one_kind_of_table_leaves_the_other_to_be_found() {
+    let database = fixture("team_run.db");
+    let expected = essence(&summary_of(std::slice::from_ref(&database)));
+    for flags in [["--sessions-table", "agno_sessions"], ["--runs-table", "agno_runs"]] {
+        let named = run(send_nowhere([&database]).args(flags)).expect_code(0).summary();
+        assert_eq!(essence(&named), expected, "{flags:?}");
+    }
+    let ended = run(send_nowhere([&database]).args(["--runs-table", "agno_sessions"])).expect_code(3);
+    ended.expect_words(&["agno_sessions", "not those of Agno's runs"]);
+}
+
+// A name must be right for one source at least; where it is not there, what is there is read.
+#[test]
+fn a_named_table_that_one_database_lacks_does_not_fail_the_others() {
+    let folder = TempDir::new().unwrap();
+    let own = changed_copy("agno/3.1.10/team_run.db", folder.path(), "ALTER TABLE agno_runs RENAME TO mine");
+    let other = fixture("history.db");
+    let expected = essence(&summary_of(&[own.clone(), other.clone()]));
+    for sources in [[&own, &other], [&other, &own]] {
+        let ended = run(send_nowhere(sources).args(["--runs-table", "mine"])).expect_code(0);
+        assert_eq!(essence(&ended.summary()), expected);
+        ended.expect_words(&["history.db", "mine", "agno_runs"]);
+    }
+    let runs = fixture("history.runs.json");
+    for sources in [[&other, &runs], [&runs, &other]] {
+        let ended = run(send_nowhere(sources).args(["--runs-table", "mine"])).expect_code(3);
+        ended.expect_words(&["history.db", "mine", "agno_runs"]);
     }
 }
 
@@ -200,10 +265,12 @@ fn json_that_is_no_run_is_counted_and_said() {
         (format!("{fine}\ntrue\n7\n"), "not_a_run", 2),
         (json!([fine, {"status": "COMPLETED", "messages": [{"role": "user"}]}]).to_string(), "no_run_id", 1),
         (format!("{fine}\nnot json\n"), "not_json", 1),
+        (format!("# runs of May\n{fine}\n"), "not_json", 1),
+        (format!("{{\"run_id\": \"b\n{fine}\n"), "not_json", 1),
     ];
     for (text, oddity, count) in mixed {
         let (_folder, path) = file("mixed.json", &text);
-        let ended = run(&mut send_nowhere([&path])).expect_code(0);
+        let ended = run(&mut send_nowhere([&path])).expect_code(5);
         assert_eq!(ended.summary()["oddities"][oddity], count, "{text}: {}", ended.stdout);
     }
     expect_odd("{\"milk\": 1}", "not_a_run", 1, "no Agno run");

@@ -123,6 +123,7 @@ def stack(programs, tmp_path_factory):
     )
     return support.Stack(
         otlp=f"http://{loopback(http)}",
+        grpc=f"http://{loopback(grpc)}",
         telemetry=f"http://{loopback(telemetry)}/metrics",
         jaeger=support.Jaeger(f"http://{loopback(query)}"),
         prometheus=support.Prometheus(f"http://{loopback(prometheus)}"),

@@ -303,6 +303,7 @@ class Stack:
     """The running backends."""
 
     otlp: str
+    grpc: str
     telemetry: str
     jaeger: Jaeger
     prometheus: Prometheus

@@ -160,15 +160,17 @@ impl Reader<'_, '_> {
                 results.entry(id).or_default().push_back(message);
             }
         }
+        let other_ids = other_ids(own);
         let mut names = BTreeMap::<String, usize>::new();
         for (place, tool) in self.record.tools.0.iter().enumerate() {
             let id = tool.tool_call_id.as_str();
+            let other_id = id.and_then(|id| other_ids.get(id).copied());
             let asked_by = id.and_then(|id| take_first(&mut asked, id));
             if asked_by.is_none() && id.is_some_and(|id| foreign.contains(id)) {
                 continue;
             }
             self.conversation.complete &= asked_by.is_some() || id.is_none();
-            let result = id.and_then(|id| take_first(&mut results, id));
+            let result = [id, other_id].into_iter().flatten().find_map(|id| take_first(&mut results, id));
             let mut call = self.tool(tool, result, place);
             call.asked_by = asked_by;
             call.key = unique(call.key, &mut names);
@@ -294,6 +296,17 @@ fn requested_ids<'m>(message: &'m MessageRecord<'_>) -> impl Iterator<Item = &'m
         let [id, call_id] = [tool.id.as_str(), tool.call_id.as_str()];
         [id, call_id.filter(|_| call_id != id)].into_iter().flatten()
     })
+}
+
+/// The Responses API has an id of the item and one of the call, and Agno 2.0 keeps the one on the tool and the
+/// other on the message with its result.
+fn other_ids<'m>(own: &[(usize, &'m MessageRecord<'_>)]) -> BTreeMap<&'m str, &'m str> {
+    let requested = own.iter().flat_map(|(_, message)| &message.tool_calls.0);
+    let pairs = requested.filter_map(|tool| tool.id.as_str().zip(tool.call_id.as_str()));
+    pairs
+        .filter(|(id, call_id)| id != call_id)
+        .flat_map(|(id, call_id)| [(id, call_id), (call_id, id)])
+        .collect()
 }
 
 fn take_first<T>(lists: &mut BTreeMap<&str, VecDeque<T>>, id: &str) -> Option<T> {
