@@ -5,7 +5,7 @@
 //! Ford), so any value within a point's bounds belongs to a solution. A fact that contradicts what is already
 //! known is refused and leaves no trace; callers state facts in the order of their trust.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,9 @@ fn moved(bound: i64, by: i64) -> i64 {
 }
 
 /// Bounds that still move after this many rounds over all facts contradict each other.
-const MAX_ROUNDS: usize = 40;
+const MAX_ROUNDS: u64 = 40;
+/// Rounds after which it is worth to look at points in an order of their own: nearly everything is settled by then.
+const SHORT_ROUNDS: u64 = 4;
 
 /// Something known of points.
 #[derive(Debug, Clone, Copy)]
@@ -188,34 +190,65 @@ impl TimeBounds {
 
     /// Tightens the bounds of everything that depends on these points. False: nothing is left of some bound.
     fn spread(&mut self, touched: impl Iterator<Item = usize>) -> bool {
-        let mut steps_left = MAX_ROUNDS * (self.differences.len() + 1);
         touched.for_each(|point| self.wait(point));
+        let (began, round) = (self.work, self.differences.len() as u64 + 1);
         while let Some(point) = self.next_waiting() {
-            for index in 0..self.of_point.get(point).map_or(0, Vec::len) {
-                let Some(difference) = self
-                    .of_point
-                    .get(point)
-                    .and_then(|list| list.get(index))
-                    .and_then(|&at| self.differences.get(at))
-                else {
-                    continue;
-                };
-                self.work += 1;
-                let Difference { from, to, least, most } = *difference;
-                let ((low_from, high_from), (low_to, high_to)) = (self.of(Point(from)), self.of(Point(to)));
-                let to_bounds = (moved(low_from, least), moved(high_from, most));
-                let from_bounds = (moved(low_to, -most), moved(high_to, -least));
-                for (other, (lowest, highest)) in [(to, to_bounds), (from, from_bounds)] {
-                    match self.narrow(other, lowest, highest) {
-                        Some(true) => self.wait(other),
-                        Some(false) => {}
-                        None => return false,
-                    }
-                }
-                steps_left = steps_left.saturating_sub(1);
-            }
-            if steps_left == 0 {
+            if !self.tighten(point) {
                 return false;
+            }
+            if self.work > began + SHORT_ROUNDS * round {
+                return self.sweep(began + MAX_ROUNDS * round);
+            }
+        }
+        true
+    }
+
+    /// Goes on as [`spread`](Self::spread) does, up and down the points in turn. Things that follow each other have
+    /// points that do, so what is known of one end of a long chain reaches the other in one sweep, and not by one link
+    /// in each round. False also when the work reaches its limit.
+    fn sweep(&mut self, limit: u64) -> bool {
+        let mut waiting = BTreeSet::new();
+        let (mut at, mut is_upward) = (0, true);
+        loop {
+            while let Some(point) = self.next_waiting() {
+                waiting.insert(point);
+            }
+            let ahead = if is_upward { waiting.range(at..).next() } else { waiting.range(..=at).next_back() };
+            let Some(&point) = ahead else {
+                let Some(last) = waiting.last() else { return true };
+                (at, is_upward) = if is_upward { (*last, false) } else { (0, true) };
+                continue;
+            };
+            waiting.remove(&point);
+            at = point;
+            if !self.tighten(point) || self.work > limit {
+                return false;
+            }
+        }
+    }
+
+    /// Tightens what is tied to a point. False: nothing is left of some bound.
+    fn tighten(&mut self, point: usize) -> bool {
+        for index in 0..self.of_point.get(point).map_or(0, Vec::len) {
+            let Some(difference) = self
+                .of_point
+                .get(point)
+                .and_then(|list| list.get(index))
+                .and_then(|&at| self.differences.get(at))
+            else {
+                continue;
+            };
+            self.work += 1;
+            let Difference { from, to, least, most } = *difference;
+            let ((low_from, high_from), (low_to, high_to)) = (self.of(Point(from)), self.of(Point(to)));
+            let to_bounds = (moved(low_from, least), moved(high_from, most));
+            let from_bounds = (moved(low_to, -most), moved(high_to, -least));
+            for (other, (lowest, highest)) in [(to, to_bounds), (from, from_bounds)] {
+                match self.narrow(other, lowest, highest) {
+                    Some(true) => self.wait(other),
+                    Some(false) => {}
+                    None => return false,
+                }
             }
         }
         true

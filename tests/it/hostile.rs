@@ -7,7 +7,7 @@ use agno_otel::otel::TraceSpans;
 use agno_otel::source::Record;
 use agno_otel::{Gathered, Settings};
 
-use crate::support::gather_records;
+use crate::support::{RECEIVED_NS, gather_records};
 
 fn record(json: &Value) -> Record {
     text(&json.to_string())
@@ -303,4 +303,18 @@ fn a_role_of_a_model_that_is_no_word_is_content_and_stays_here() {
     let spans = format!("{:?}", traces(&gathered));
     assert!(!spans.contains("secret") && spans.contains("unknown"), "{spans}");
     assert_eq!(gathered.tokens().total(), 24);
+}
+
+#[test]
+fn a_run_without_any_time_ends_when_it_was_received_however_many_steps_it_has() {
+    for kind in ["team_id", "workflow_id"] {
+        for steps in [1, 20, 200, 2_000] {
+            let step = |at: u32| json!({"metrics": {"duration": 0.1 + f64::from(at % 3) / 10.0}});
+            let mut list: Vec<Value> = (0..steps).map(step).collect();
+            list.push(json!({"steps": [step(1), step(2)]}));
+            let gathered = read(&[record(&json!({"run_id": "r", kind: "t", "step_results": list}))]);
+            let root = &traces(&gathered)[0].spans[0];
+            assert_eq!(root.end_time_unix_nano, RECEIVED_NS, "{kind}, {steps} steps");
+        }
+    }
 }
