@@ -95,15 +95,18 @@ impl Tokens {
     /// This count without `other`, class by class, never below zero.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
-        Self {
+        let classes = Self {
             uncached: self.uncached.saturating_sub(other.uncached),
             cache_read: self.cache_read.saturating_sub(other.cache_read),
             cache_write: self.cache_write.saturating_sub(other.cache_write),
             answer: self.answer.saturating_sub(other.answer),
             reasoning: self.reasoning.saturating_sub(other.reasoning),
-            audio_input: self.audio_input.saturating_sub(other.audio_input),
-            audio_output: self.audio_output.saturating_sub(other.audio_output),
-        }
+            ..Self::default()
+        };
+        // What is left of the audio is at most what is left of all.
+        let audio_input = self.audio_input.saturating_sub(other.audio_input).min(classes.input());
+        let audio_output = self.audio_output.saturating_sub(other.audio_output).min(classes.output());
+        Self { audio_input, audio_output, ..classes }
     }
 }
 
@@ -159,5 +162,12 @@ mod tests {
         let large = Tokens { uncached: 5, answer: 2, ..Tokens::default() };
         assert_eq!(small.minus(&large), Tokens::default());
         assert!(large.covers(&small) && !small.covers(&large));
+    }
+
+    #[test]
+    fn of_what_is_left_at_most_all_is_audio() {
+        let all = Tokens { uncached: 5, answer: 5, audio_input: 4, audio_output: 4, ..Tokens::default() };
+        let left = all.minus(&Tokens { uncached: 3, answer: 5, ..Tokens::default() });
+        assert_eq!((left.audio_input, left.audio_output), (2, 0));
     }
 }

@@ -253,3 +253,54 @@ fn names_of_megabytes_are_cut_and_stay_different() {
     assert_eq!(gathered.oddities.count(Oddity::LongText), 6);
     assert!(traces(&gathered).iter().all(|trace| trace.run_id.len() <= 1_024));
 }
+
+#[test]
+fn what_a_trace_shows_is_what_is_counted_whatever_messages_and_sums_say_of_each_other() {
+    let message = |tokens: Value| json!({"id": "m", "role": "assistant", "metrics": tokens});
+    let thought = json!({"role": "assistant", "metrics": {"input_tokens": 9}});
+    let cases = [
+        // One entry has less than the message, another has the rest.
+        (
+            json!({"model": [{"id": "a", "input_tokens": 10}, {"id": "b", "input_tokens": 5}]}),
+            json!({"input_tokens": 12}),
+            15,
+        ),
+        // The main model's entry is missing: its messages were billed.
+        (json!({"memory_model": [{"input_tokens": 5}]}), json!({"input_tokens": 12}), 17),
+        // A reasoning model's answer says more than its entry.
+        (
+            json!({"model": [{"input_tokens": 12}], "reasoning_model": [{"input_tokens": 3}]}),
+            json!({"input_tokens": 12}),
+            21,
+        ),
+        // Nothing as the run's provider means it, something as the entry's does.
+        (
+            json!({"model": [{"provider": "Google", "reasoning_tokens": 4}]}),
+            json!({"reasoning_tokens": 4}),
+            4,
+        ),
+    ];
+    for (details, said, total) in cases {
+        let mut run = fine();
+        run["messages"] = json!([message(said)]);
+        run["model_provider"] = json!("OpenAI");
+        run["metrics"] = json!({"details": details});
+        if details.get("reasoning_model").is_some() {
+            run["reasoning_messages"] = json!([thought]);
+        }
+        let gathered = read(&[record(&run)]);
+        let shown: u64 = gathered.forest.runs[0].calls.iter().map(|call| call.tokens.total()).sum();
+        assert_eq!((shown, gathered.tokens().total()), (total, total), "{details}");
+    }
+}
+
+#[test]
+fn a_role_of_a_model_that_is_no_word_is_content_and_stays_here() {
+    let mut run = fine();
+    run["metrics"] =
+        json!({"details": {"": [{"input_tokens": 10}], "my secret prompt": [{"output_tokens": 2}]}});
+    let gathered = read(&[record(&run)]);
+    let spans = format!("{:?}", traces(&gathered));
+    assert!(!spans.contains("secret") && spans.contains("unknown"), "{spans}");
+    assert_eq!(gathered.tokens().total(), 24);
+}

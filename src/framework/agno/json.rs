@@ -24,13 +24,16 @@ pub(super) fn repair(text: &[u8]) -> String {
     repaired
 }
 
-/// Copies a number, or a bare word Python uses for one. What no float can hold becomes `null`; anything else is
-/// copied by its first character.
+/// Copies a number, or a bare word Python uses for one. What no float can hold becomes `null`, a word or a
+/// number that the text ends in the middle of is left out; anything else is copied by its first character.
 fn copy_word(text: &str, repaired: &mut String) -> usize {
     for word in ["NaN", "-Infinity", "Infinity"] {
         if text.starts_with(word) {
             repaired.push_str("null");
             return word.len();
+        }
+        if word.starts_with(text) {
+            return text.len();
         }
     }
     let is_of_number =
@@ -40,6 +43,9 @@ fn copy_word(text: &str, repaired: &mut String) -> usize {
         let first = text.chars().next().unwrap_or(' ');
         repaired.push(first);
         return first.len_utf8();
+    }
+    if number.len() == text.len() && !number.ends_with(|letter: char| letter.is_ascii_digit()) {
+        return number.len();
     }
     let fits = number.parse::<f64>().is_ok_and(f64::is_finite);
     repaired.push_str(if fits { number } else { "null" });

@@ -45,7 +45,7 @@ fn odd<T: Default>() -> T {
 
 /// A text of bounded length. Of a longer one the beginning is kept, with a hash of the whole, so that different
 /// ids stay different.
-fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(super) fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT_BYTES {
         return text;
     }
@@ -297,8 +297,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
             odd_visits!(bool number text list null);
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Map<T>, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry::<String, T>()? {
-                    entries.push(entry);
+                while let Some((key, value)) = map.next_entry::<String, T>()? {
+                    entries.push((bounded(Cow::Owned(key)).into_owned(), value));
                 }
                 Ok(Map(entries))
             }

@@ -1,5 +1,7 @@
 //! Which of a run's model calls each of its messages is: messages matched to the sums of `metrics.details`.
 
+use std::collections::BTreeMap;
+
 use super::tokens::Rule;
 use super::usage::Detail;
 use crate::framework::{Oddities, Oddity};
@@ -15,6 +17,7 @@ pub(super) fn match_details(run: &mut Run, details: Vec<Detail>, oddities: &mut 
     matching.by_role(&mut run.calls);
     matching.other_models(&run.calls);
     matching.main_model(&run.calls);
+    matching.share_what_was_taken();
     let surplus = matching.surplus(&run.calls, oddities);
     let Matching { left, used, of_call, .. } = matching;
     for (call, entry) in run.calls.iter_mut().zip(&of_call) {
@@ -22,10 +25,8 @@ pub(super) fn match_details(run: &mut Run, details: Vec<Detail>, oddities: &mut 
             call.role.clone_from(&detail.usage.role);
             call.provider.clone_from(&detail.usage.provider);
             call.model.clone_from(&detail.usage.model);
-            if !call.tokens.is_zero() {
-                call.tokens = tokens_under(call, detail);
-                call.rule = Rule::of(call.provider.as_deref(), &call.stated).as_str();
-            }
+            call.tokens = tokens_under(call, detail);
+            call.rule = Rule::of(call.provider.as_deref(), &call.stated).as_str();
         }
     }
     for (place, (detail, left)) in details.iter().zip(left).enumerate() {
@@ -48,6 +49,8 @@ struct Matching<'d> {
     details: &'d [Detail],
     /// What no message accounts for yet, by entry.
     left: Vec<Tokens>,
+    /// What messages account for beyond it, by entry.
+    beyond: Vec<Tokens>,
     used: Vec<bool>,
     of_call: Vec<Option<usize>>,
 }
@@ -55,11 +58,13 @@ struct Matching<'d> {
 impl<'d> Matching<'d> {
     fn of(details: &'d [Detail], calls: usize) -> Self {
         let left = details.iter().map(|detail| detail.usage.tokens).collect();
-        Self { details, left, used: vec![false; details.len()], of_call: vec![None; calls] }
+        let beyond = vec![Tokens::default(); details.len()];
+        Self { details, left, beyond, used: vec![false; details.len()], of_call: vec![None; calls] }
     }
 
     fn take(&mut self, call: usize, entry: usize, tokens: &Tokens) {
-        if let Some(left) = self.left.get_mut(entry) {
+        if let Some((left, beyond)) = self.left.get_mut(entry).zip(self.beyond.get_mut(entry)) {
+            *beyond += tokens.minus(left);
             *left = left.minus(tokens);
         }
         if let Some(used) = self.used.get_mut(entry) {
@@ -97,7 +102,8 @@ impl<'d> Matching<'d> {
                 call.stated.integers.clone_from(&detail.stated.integers);
                 call.rule = detail.rule;
             }
-            self.take(place, entry, &call.tokens);
+            let tokens = self.details.get(entry).map(|detail| tokens_under(call, detail));
+            self.take(place, entry, &tokens.unwrap_or_default());
         }
     }
 
@@ -146,24 +152,58 @@ impl<'d> Matching<'d> {
         }
     }
 
-    /// What messages say beyond the main model's entries. A run that began under a release without `details`, or
-    /// whose entry was lost, has messages that no entry counts; they were billed.
-    fn surplus(&self, calls: &[ModelCall], oddities: &mut Oddities) -> Option<Usage> {
-        let main = self.main();
-        let of_main = |(call, entry): (&ModelCall, &Option<usize>)| {
-            let detail = self.details.get((*entry)?)?;
-            (detail.usage.role == "model").then(|| tokens_under(call, detail))
-        };
-        let said: Tokens = calls.iter().zip(&self.of_call).filter_map(of_main).sum();
-        let counted: Tokens = main.iter().map(|(_, detail)| detail.usage.tokens).sum();
-        if counted.covers(&said) {
-            return None;
+    /// Where messages were given more of one entry than it has, the others of its role have less left: what is shown
+    /// adds up to what is counted.
+    fn share_what_was_taken(&mut self) {
+        let mut beyond = BTreeMap::<&str, Tokens>::new();
+        for (detail, own) in self.details.iter().zip(&self.beyond) {
+            *beyond.entry(&detail.usage.role).or_default() += *own;
         }
-        oddities.add(Oddity::MessagesExceedSum);
-        // More of one class and less of another is no sum of messages: then the entries are believed.
-        let surplus = said.covers(&counted).then(|| said.minus(&counted))?;
-        let (_, first) = main.first()?;
-        Some(Usage { spender: None, tokens: surplus, ..first.usage.clone() })
+        for (detail, left) in self.details.iter().zip(&mut self.left) {
+            if let Some(beyond) = beyond.get_mut(detail.usage.role.as_str()) {
+                let had = *left;
+                *left = had.minus(beyond);
+                *beyond = beyond.minus(&had);
+            }
+        }
+    }
+
+    /// What messages say beyond their role's entries. A run that began under a release without `details`, or whose
+    /// entry was lost, has messages that no entry counts; they were billed.
+    fn surplus(&self, calls: &[ModelCall], oddities: &mut Oddities) -> Vec<Usage> {
+        let mut sums = BTreeMap::<&str, (Tokens, Tokens, Usage)>::new();
+        for Detail { usage, .. } in self.details {
+            let sum = sums.entry(&usage.role);
+            sum.or_insert_with(|| (Tokens::default(), Tokens::default(), usage.clone())).1 += usage.tokens;
+        }
+        for (call, entry) in calls.iter().zip(&self.of_call) {
+            let detail = entry.and_then(|entry| self.details.get(entry));
+            let tokens = detail.map_or(call.tokens, |detail| tokens_under(call, detail));
+            let role = detail.map_or("model", |detail| detail.usage.role.as_str());
+            let sum = sums.entry(role);
+            sum.or_insert_with(|| (Tokens::default(), Tokens::default(), usage_of(call))).0 += tokens;
+        }
+        let beyond = |(said, counted, usage): (Tokens, Tokens, Usage)| {
+            if counted.covers(&said) {
+                return None;
+            }
+            oddities.add(Oddity::MessagesExceedSum);
+            // More of one class and less of another is no sum of messages: then the entries are believed.
+            let tokens = said.covers(&counted).then(|| said.minus(&counted))?;
+            Some(Usage { spender: None, tokens, ..usage })
+        };
+        sums.into_values().filter_map(beyond).collect()
+    }
+}
+
+/// What a message says, where no entry is of its model.
+fn usage_of(call: &ModelCall) -> Usage {
+    Usage {
+        role: "model".to_owned(),
+        provider: call.provider.clone(),
+        model: call.model.clone(),
+        spender: None,
+        tokens: call.tokens,
     }
 }
 

@@ -93,9 +93,15 @@ pub struct Decoded {
 pub fn decode(json: &[u8], columns: &Columns, keep: Keep) -> Decoded {
     let mut decoded = Decoded { keep, ..Decoded::default() };
     lenient::take_oddities();
-    decode_text(json, columns, &mut decoded, 0);
+    decode_text(json, &bounded(columns), &mut decoded, 0);
     decoded.oddities.merge(&lenient::take_oddities());
     decoded
+}
+
+/// Columns hold names and ids as the record does.
+fn bounded(columns: &Columns) -> Columns {
+    let name = |name: &Option<String>| name.as_deref().map(|name| lenient::bounded(name.into()).into_owned());
+    Columns { session_id: name(&columns.session_id), user_id: name(&columns.user_id), ..*columns }
 }
 
 fn decode_text(json: &[u8], columns: &Columns, decoded: &mut Decoded, layer: usize) {
@@ -272,4 +278,19 @@ fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_PROVIDER_TEXT_BYTES
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_beginning_of_what_python_writes_is_cut_short_and_nothing_else() {
+        let text = r#"{"a": NaN, "b": [-Infinity, Infinity, -1.5e3, true], "c": "\ud83d\u0000 é"}"#;
+        assert_eq!(form(text.as_bytes()), Form::Whole);
+        for end in 1..text.len() {
+            assert_eq!(form(&text.as_bytes()[..end]), Form::Cut, "the first {end} bytes");
+        }
+        assert_eq!(form(b"[Nan]"), Form::Other);
+    }
 }

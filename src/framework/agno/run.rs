@@ -229,6 +229,8 @@ pub(super) fn details(
         let rule = Rule::of(provider.as_deref(), &stated);
         let tokens = rule.normalise(&stated, oddities);
         let model = metrics.id.owned().or_else(|| model.map(str::to_owned));
+        // Anything but a word could be content.
+        let role = if super::is_word(role) { role } else { "unknown" };
         let usage = Usage { role: role.to_owned(), provider, model, spender: None, tokens };
         Detail { usage, stated, rule: rule.as_str(), step_run_id: None }
     };

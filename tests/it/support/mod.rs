@@ -2,10 +2,13 @@
 
 pub(crate) mod calls;
 pub(crate) mod canaries;
+pub(crate) mod invariants;
+pub(crate) mod mutation;
 pub(crate) mod points;
 pub(crate) mod program;
 pub(crate) mod receiver;
 pub(crate) mod runs;
+pub(crate) mod targets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
