@@ -1,4 +1,7 @@
-"""A scripted OpenAI chat-completions provider on 127.0.0.1, and the record of what it billed.
+"""A scripted model provider on 127.0.0.1, and the record of what it billed.
+
+It speaks OpenAI's chat completions (and xAI's dialect of them), OpenAI's responses, Anthropic's
+messages, Google's generateContent and Bedrock's converse; how each says it is in `wires.py`.
 
 What it answers is decided by the request alone: by directives in the last user message, by the
 tools on offer and by the response format asked for. Nothing is random, so the same prompts give
@@ -13,11 +16,13 @@ Directives, written as `[[name]]` or `[[name=value]]` inside the last user messa
     hand=x,y        the same, one level further down: becomes [[delegate=x,y]] in the task
     deny            what a delegated task makes its member do: fail with a 500
     reason=N        bill N reasoning tokens on every answer to this message
+    write=N         bill N more tokens of the prompt, written to the cache
     long=N          answer with N more words
     slow=S          wait S seconds before every answer to this message
     fail500         answer 500
     failsecond      answer 500 from the second turn on
     fail429=N       answer 429 to the first N tries
+    failmodel=M     answer 500 to model M (failmodel2: from the second turn on)
     cut             drop the connection in the middle of the stream
 
 Python's standard library only.
@@ -29,8 +34,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import wires
+
 LATENCY_SECONDS = 0.05
-CHUNK_SECONDS = 0.005
 CHARS_PER_TOKEN = 4
 CITIES = ["Oslo", "Lima", "Cairo", "Quito"]
 
@@ -61,7 +67,11 @@ class Provider:
 
     @property
     def base_url(self):
-        return f"http://127.0.0.1:{self.server.server_port}/v1"
+        return f"{self.root_url}/v1"
+
+    @property
+    def root_url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
 
     def close(self):
         self.server.shutdown()
@@ -76,6 +86,8 @@ class Provider:
     def answer(self, handler):
         t_start = time.time()
         body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        wire = wires.of(handler.path)
+        body = wire.read(handler.path, body)
         messages = body["messages"]
         with self.lock:
             call = {
@@ -92,29 +104,31 @@ class Provider:
 
         directives = read_directives(messages)
         time.sleep(LATENCY_SECONDS + float(directives.get("slow", 0)))
-        status = self.status(directives, messages)
+        status = self.status(directives, messages, body["model"])
         try:
             if status != 200:
                 call["status"] = status
                 error = {"message": f"mock {status} error", "type": "mock", "code": status}
-                send_json(handler, status, {"error": error})
+                send_json(handler, status, {"type": "error", "error": error})
                 return
             message, reasoning = compose(body, directives, call["n"])
-            call["usage"] = count_tokens(body, message, reasoning)
+            call["usage"] = wire.usage(count_tokens(body, message, reasoning, directives))
             call["tool_calls"] = [t["function"]["name"] for t in message.get("tool_calls", [])]
             if call["stream"]:
-                stream(handler, body, call, message, cut="cut" in directives)
+                wire.stream(handler, body, call, message, cut="cut" in directives)
             else:
-                send_json(handler, 200, completion(call, message))
+                send_json(handler, 200, wire.answer(call, message))
         except (BrokenPipeError, ConnectionResetError):
             call["client_gone"] = True
         finally:
             call["t_end"] = time.time()
 
-    def status(self, directives, messages):
+    def status(self, directives, messages, model):
         if "fail500" in directives:
             return 500
         if "failsecond" in directives and turn(messages) > 0:
+            return 500
+        if model in (directives.get("failmodel"), turn(messages) > 0 and directives.get("failmodel2")):
             return 500
         if "fail429" in directives:
             with self.lock:
@@ -264,38 +278,31 @@ def answer_text(body, directives):
     return f"Mock answer to: {' '.join(prompt.split())[:60]} (after {results} tool results). {words}".strip()
 
 
-def count_tokens(body, message, reasoning):
+def count_tokens(body, message, reasoning, directives):
     """Tokens of a request and its answer: a quarter of the characters, half of a long prompt cached."""
     said = sum(len(text_of(m)) + len(json.dumps(m.get("tool_calls") or "")) for m in body["messages"])
     prompt = 20 + (said + len(json.dumps(body.get("tools") or ""))) // CHARS_PER_TOKEN
     answer = len(message.get("content") or "") + sum(
         len(t["function"]["name"] + t["function"]["arguments"]) + 8 for t in message.get("tool_calls", [])
     )
+    written = int(directives.get("write") or 0)
+    prompt += written
     completion = 3 + answer // CHARS_PER_TOKEN + reasoning
     cached = prompt // 2 // 32 * 32 if prompt >= 128 else 0
+    prompt_details = {"cached_tokens": cached, "audio_tokens": 0}
+    if written:
+        prompt_details["cache_write_tokens"] = written
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "prompt_tokens_details": prompt_details,
         "completion_tokens_details": {
             "reasoning_tokens": reasoning,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
-    }
-
-
-def completion(call, message):
-    return {
-        "id": f"chatcmpl-mock{call['n']:06}",
-        "object": "chat.completion",
-        "created": int(call["t_start"]),
-        "model": call["model"],
-        "system_fingerprint": "fp_mock",
-        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if call["tool_calls"] else "stop"}],
-        "usage": call["usage"],
     }
 
 
@@ -306,55 +313,3 @@ def send_json(handler, status, value):
     handler.send_header("content-length", str(len(data)))
     handler.end_headers()
     handler.wfile.write(data)
-
-
-def stream(handler, body, call, message, cut):
-    handler.send_response(200)
-    handler.send_header("content-type", "text/event-stream")
-    handler.send_header("connection", "close")
-    handler.end_headers()
-    handler.close_connection = True
-    call["t_first"] = time.time()
-    pieces = deltas(message)
-    for at, delta in enumerate(pieces):
-        if cut and at >= len(pieces) // 2:
-            call["cut"] = True
-            return
-        send_chunk(handler, call, [{"index": 0, "delta": delta, "finish_reason": None}])
-        time.sleep(CHUNK_SECONDS)
-    reason = "tool_calls" if call["tool_calls"] else "stop"
-    send_chunk(handler, call, [{"index": 0, "delta": {}, "finish_reason": reason}])
-    if (body.get("stream_options") or {}).get("include_usage"):
-        send_chunk(handler, call, [], usage=call["usage"])
-    handler.wfile.write(b"data: [DONE]\n\n")
-
-
-def deltas(message):
-    pieces = [{"role": "assistant", "content": ""}]
-    if message.get("reasoning_content"):
-        pieces.append({"reasoning_content": message["reasoning_content"]})
-    text = message.get("content") or ""
-    pieces += [{"content": text[i : i + 24]} for i in range(0, len(text), 24)]
-    for i, tool_call in enumerate(message.get("tool_calls", [])):
-        name, args = tool_call["function"]["name"], tool_call["function"]["arguments"]
-        head = {"index": i, "id": tool_call["id"], "type": "function", "function": {"name": name, "arguments": ""}}
-        pieces.append({"tool_calls": [head]})
-        half = len(args) // 2
-        for part in (args[:half], args[half:]):
-            pieces.append({"tool_calls": [{"index": i, "function": {"arguments": part}}]})
-    return pieces
-
-
-def send_chunk(handler, call, choices, usage=None):
-    chunk = {
-        "id": f"chatcmpl-mock{call['n']:06}",
-        "object": "chat.completion.chunk",
-        "created": int(call["t_start"]),
-        "model": call["model"],
-        "system_fingerprint": "fp_mock",
-        "choices": choices,
-    }
-    if usage:
-        chunk["usage"] = usage
-    handler.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-    handler.wfile.flush()

@@ -23,8 +23,8 @@ fn odd(fields: &str) -> String {
     format!("{{{fields}, {run}, \"metrics\": {{\"input_tokens\": 7}}}}")
 }
 
-/// What `send` says of a file with this line and a fine run in another: its summary as JSON, and in words. A record
-/// that was left out is worth an exit code of its own.
+/// What `send` says of a file with this line and a fine run in another, ending with this code: its summary as JSON,
+/// and in words.
 #[track_caller]
 fn sent(line: &str, code: i32) -> (Value, String) {
     let folder = TempDir::new().unwrap();

@@ -30,7 +30,7 @@ const PINNED: &[(&str, usize, usize, &str)] = &[
     ("2.5.17/cancelled_tools", 1, 2, SUM),
     ("2.5.17/memory_summary", 6, 8, AUXILIARY),
     ("2.5.17/memory_summary_stream", 3, 4, AUXILIARY),
-    ("3.1.10/error_500_stream", 1, 0, "the call the provider answered with an error is in the run's details"),
+    ("3.1.10/error_500_stream", 1, 0, FAILED),
     ("3.1.10/legacy_2.0.2_migrated", 5, 1, LEGACY),
     ("3.1.10/legacy_2.0.2_opened_unmigrated", 5, 1, LEGACY),
     ("3.1.10/legacy_2.9.0_migrated", 5, 1, LEGACY),
@@ -43,34 +43,53 @@ const PINNED: &[(&str, usize, usize, &str)] = &[
     ("generated/2.4.8/error_after_tools", 0, 1, NOT_STORED),
     ("generated/2.4.8/memory_learning", 3, 19, AUXILIARY),
     ("generated/2.4.8/memory_summary", 2, 8, AUXILIARY),
+    ("generated/2.4.8/mixed_providers", 8, 9, REPLACED),
     ("generated/2.4.8/parser_output_model", 3, 4, AUXILIARY),
     ("generated/2.4.8/reused_run_ids", 4, 5, OVERWRITTEN),
     ("generated/2.4.8/store_executor_outputs_false", 6, 10, SUM),
     ("generated/2.4.8/store_tool_messages_false", 8, 10, SUM),
+    ("generated/2.4.8/team_auxiliary", 11, 15, AUXILIARY),
+    ("generated/2.4.8/workflow_hard", 24, 27, NOT_STORED),
     ("generated/2.5.17/concurrent_runs", 2, 8, RACE),
+    ("generated/2.5.17/fallback", 12, 16, SUM),
     ("generated/2.5.17/memory_learning", 12, 21, AUXILIARY),
     ("generated/2.5.17/reused_run_ids", 4, 5, OVERWRITTEN),
     ("generated/2.5.17/store_executor_outputs_false", 7, 11, SUM),
     ("generated/2.5.17/store_tool_messages_false", 8, 10, SUM),
+    ("generated/2.5.17/team_auxiliary", 13, 15, AUXILIARY),
+    ("generated/2.5.17/team_member_paused", 3, 4, CONTINUED),
+    ("generated/2.5.17/workflow_hard", 25, 26, NOT_STORED),
     ("generated/2.9.0/concurrent_runs", 2, 8, RACE),
+    ("generated/2.9.0/fallback", 18, 16, FAILED),
     ("generated/2.9.0/memory_learning", 12, 19, AUXILIARY),
     ("generated/2.9.0/memory_summary", 6, 8, AUXILIARY),
     ("generated/2.9.0/reused_run_ids", 4, 5, OVERWRITTEN),
     ("generated/2.9.0/store_executor_outputs_false", 7, 11, SUM),
     ("generated/2.9.0/store_tool_messages_false", 8, 10, SUM),
+    ("generated/2.9.0/team_auxiliary", 14, 15, AUXILIARY),
+    ("generated/2.9.0/workflow_hard", 25, 26, NOT_STORED),
+    ("generated/3.0.0/fallback", 18, 16, FAILED),
     ("generated/3.0.0/memory_learning", 12, 19, AUXILIARY),
     ("generated/3.0.0/memory_summary", 6, 8, AUXILIARY),
     ("generated/3.0.0/reused_run_ids", 2, 5, OVERWRITTEN),
     ("generated/3.0.0/store_executor_outputs_false", 7, 11, SUM),
     ("generated/3.0.0/store_tool_messages_false", 8, 10, SUM),
+    ("generated/3.0.0/team_auxiliary", 14, 15, AUXILIARY),
+    ("generated/3.0.0/workflow_hard", 25, 26, NOT_STORED),
+    ("generated/3.1.10/fallback", 18, 16, FAILED),
     ("generated/3.1.10/memory_learning", 12, 19, AUXILIARY),
     ("generated/3.1.10/reused_run_ids", 2, 5, OVERWRITTEN),
     ("generated/3.1.10/store_executor_outputs_false", 7, 11, SUM),
     ("generated/3.1.10/store_tool_messages_false", 8, 10, SUM),
+    ("generated/3.1.10/team_auxiliary", 14, 15, AUXILIARY),
+    ("generated/3.1.10/workflow_hard", 25, 27, NOT_STORED),
 ];
 const NOT_STORED: &str =
     "Agno stored no message of the calls of a run that failed, was cancelled or was refused";
 const AUXILIARY: &str = "memory, summary, parser and learning calls are stored as sums at best";
+const REPLACED: &str = "the output model's answer took the place of the main model's last message";
+const CONTINUED: &str = "a member that was continued stays stored as it paused";
+const FAILED: &str = "calls the provider answered with an error are in the run's details";
 const SUM: &str = "the run's messages are not stored, only their sum";
 const LEGACY: &str = "the provider's record covers one run of four";
 const RACE: &str = "2.x loses runs that end at the same time";

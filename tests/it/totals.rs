@@ -179,3 +179,19 @@ fn runs_that_reuse_an_id_are_runs_of_their_own() {
         assert_eq!(counted(&gather(&reversed)), billed, "{version}");
     }
 }
+
+#[test]
+fn a_message_of_openais_is_read_as_such_in_a_run_stored_under_anthropic() {
+    // As 2.4.8 stores a run that paused under Anthropic and went on with OpenAI.
+    let message = |id: &str, metrics: serde_json::Value| serde_json::json!({"id": id, "role": "assistant", "provider_data": {"id": id}, "metrics": metrics});
+    let claude = serde_json::json!({"input_tokens": 74, "output_tokens": 9, "cache_read_tokens": 32});
+    let gpt = serde_json::json!({"input_tokens": 350, "output_tokens": 28, "cache_read_tokens": 160});
+    let run = serde_json::json!({"run_id": "r", "agent_id": "a", "model_provider": "Anthropic", "model": "claude",
+        "messages": [message("msg_1", claude), message("chatcmpl-1", gpt)]});
+    let record = agno_otel::Record {
+        json: run.to_string().into_bytes(),
+        columns: agno_otel::framework::agno::Columns::default(),
+    };
+    let tokens = gather_records(&[record], agno_otel::framework::Oddities::default()).tokens();
+    assert_eq!((tokens.uncached, tokens.cache_read, tokens.answer), (74 + 350 - 160, 32 + 160, 37));
+}

@@ -160,13 +160,13 @@ fn spans_in(path: &std::path::Path) -> usize {
 #[test]
 fn no_answer_is_never_a_delivery() {
     let cut: fn() -> Answer = Answer::none;
-    let slow: fn() -> Answer = || Answer::taken().after(Duration::from_secs(3));
+    let slow: fn() -> Answer = || Answer::taken().after(Duration::from_secs(8));
     for protocol in PROTOCOLS {
         for (name, first) in [("cut", cut), ("slow", slow)] {
             let receiver =
                 Receiver::answering(move |number, _| if number == 0 { first() } else { Answer::taken() });
             let mut command = send(&receiver, protocol);
-            let ended = run(command.args(["--timeout", "1"])).expect_code(0);
+            let ended = run(command.args(["--timeout", "2"])).expect_code(0);
             let received = receiver.received_at("traces");
             assert_eq!(received.len(), 2, "{protocol} {name}");
             assert_eq!(received[0].body, received[1].body, "{protocol} {name}: the same request again");

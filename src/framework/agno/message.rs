@@ -18,6 +18,9 @@ const BELIEVABLE_S: std::ops::Range<i64> = 1_000_000_000..4_100_000_000;
 /// Durations beyond this are not believed: a year.
 const LONGEST_S: f64 = 3.2e7;
 
+/// How ids of OpenAI's chat completions begin, and of those who speak its language.
+const OPENAI_CHAT_ID: &str = "chatcmpl-";
+
 /// What the messages and tools of a run say.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
@@ -111,13 +114,17 @@ impl Reader<'_, '_> {
     fn call(&mut self, message: &MessageRecord<'_>, key: String) -> ModelCall {
         let stated =
             message.metrics.0.as_ref().map(|metrics| stated(metrics, self.oddities)).unwrap_or_default();
-        let rule = Rule::of(self.provider, &stated);
+        let provider_data = message.provider_data.0.as_ref();
+        let response_id =
+            provider_data.and_then(|data| data.id.as_str().or_else(|| data.response_id.as_str()));
+        // A run that another provider's model continued is stored under one of them alone.
+        let is_openais = response_id.is_some_and(|id| id.starts_with(OPENAI_CHAT_ID));
+        let rule = Rule::of(self.provider.filter(|_| !is_openais), &stated);
         let tokens = rule.normalise(&stated, self.oddities);
         let metrics = message.metrics.0.as_ref();
         let seconds = |number: Option<Number>| number.and_then(Number::float);
         let duration_ns = duration(seconds(metrics.map(|metrics| metrics.duration)), self.oddities);
         let first_ns = duration(seconds(metrics.map(|metrics| metrics.time_to_first_token)), self.oddities);
-        let provider_data = message.provider_data.0.as_ref();
         // A reasoning model's answer that Agno put among the messages, without figures of its own.
         let role = if message.reasoning_content.is_some() && message.metrics.0.is_none() {
             "reasoning_model"
@@ -129,7 +136,7 @@ impl Reader<'_, '_> {
             role: role.to_owned(),
             provider: self.provider.map(str::to_owned),
             model: self.record.model.owned(),
-            response_id: provider_data.and_then(|data| data.id.owned().or_else(|| data.response_id.owned())),
+            response_id: response_id.map(str::to_owned),
             message_id: message.id.owned(),
             has_message: true,
             tokens,

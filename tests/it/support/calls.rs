@@ -50,14 +50,23 @@ fn billed(usage: &Value, path: &str) -> [u64; 5] {
             get("/thoughtsTokenCount"),
         ];
     }
+    if usage.get("inputTokens").is_some() {
+        // Bedrock's converse: what the cache gave and took stands beside the input.
+        let [read, write] = ["/cacheReadInputTokens", "/cacheWriteInputTokens"].map(get);
+        return [get("/inputTokens"), read, write, get("/outputTokens"), 0];
+    }
     let (input, output, input_details, output_details) = if usage.get("prompt_tokens").is_some() {
         ("/prompt_tokens", "/completion_tokens", "/prompt_tokens_details", "/completion_tokens_details")
     } else {
         ("/input_tokens", "/output_tokens", "/input_tokens_details", "/output_tokens_details")
     };
-    let cached = get(&format!("{input_details}/cached_tokens"));
+    // OpenAI's details are parts of the input and of the output.
+    let [read, write] =
+        ["cached_tokens", "cache_write_tokens"].map(|detail| get(&format!("{input_details}/{detail}")));
     let reasoning = get(&format!("{output_details}/reasoning_tokens"));
-    [get(input) - cached, cached, 0, get(output) - reasoning, reasoning]
+    // xAI bills reasoning beside the completion: only its total holds both.
+    let inside = if path.starts_with("/xai/") { 0 } else { reasoning };
+    [get(input) - read - write, read, write, get(output) - inside, reasoning]
 }
 
 /// The sum of what was billed, by class.
