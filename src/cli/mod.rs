@@ -316,11 +316,11 @@ async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> anyhow::Result<G
     let progress = spinner();
     for path in &sources.paths {
         let (before, odd_before) = (intake.decoded(), intake.oddities.clone());
+        progress.set_position(0);
+        progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
         let mut accept = |record: crate::Record| {
             intake.accept(&record);
-            let read = format!("reading {}: {} runs", path.display(), intake.decoded() - before);
-            progress.set_message(plain(&read).into_owned());
-            progress.tick();
+            progress.set_position(intake.decoded() - before);
         };
         let oddities = names.read(&source::Location::of(path), &mut accept).await?;
         intake.oddities.merge(&oddities);
@@ -350,7 +350,8 @@ fn no_runs(path: &std::path::Path, before: &Oddities, after: &Oddities) -> Resul
 fn spinner() -> ProgressBar {
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     progress.set_style(
-        ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        ProgressStyle::with_template("{spinner} {msg}: {pos} runs")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     progress
 }
