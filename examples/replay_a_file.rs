@@ -31,9 +31,9 @@ async fn replay() -> Result<(), Box<dyn Error>> {
 
     // Runs depend on each other, so all are gathered before anything is said of one.
     let mut intake = Intake::default();
-    let mut accept = |record| intake.accept(&record);
-    let oddities = source::read(&Location::of(Path::new(&path)), &Tables::default(), &mut accept).await?;
-    intake.oddities.merge(&oddities);
+    let mut accept = |_, record| intake.accept(&record);
+    let source = source::read(&Location::of(Path::new(&path)), &Tables::default(), &mut accept).await?;
+    intake.oddities.merge(&source.oddities);
     let gathered = intake.finish(Clock::System.now_ns());
 
     let mut out = io::stdout().lock();

@@ -51,7 +51,7 @@ pub mod source;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-pub use intake::{Gathered, Intake};
+pub use intake::{Gathered, Intake, Survey};
 pub use ledger::Ledger;
 pub use otel::Settings;
 pub use source::Record;

@@ -36,7 +36,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let sources = Sources { paths: vec![folder.database()], sessions_table: None, runs_table: None };
     let clock = Clock::System;
     let settings = arguments.said.settings(config)?;
-    let mut gathered = super::gather(&sources, super::keep(settings), clock).await?;
+    let surveyed = super::survey(&sources).await?;
+    let families: Vec<_> = surveyed.families().collect();
+    let mut gathered = surveyed.gather(&families, super::keep(settings), clock.now_ns()).await?;
     drop(folder);
     gathered.restamp(clock.now_ns());
     let largest = gathered.traces(settings).max_by_key(|trace| trace.spans.len());
@@ -47,15 +49,17 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         Some(destination) => Way::Endpoint(Box::new(delivery(destination, PATIENCE, None, clock)?)),
         None => Way::Nowhere,
     };
-    let sent = Outgoing { gathered: &gathered, resource: &resource, settings, clock }.send(&mut way).await?;
-    let summary = Summary { gathered: &gathered, sent: &sent };
+    let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
+    outgoing.send(&gathered).await?;
+    let sent = outgoing.finish(&surveyed).await?;
+    let summary = Summary { sent: &sent };
     super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
     if matches!(way, Way::Nowhere) && !arguments.json {
         let hint = "\nSet OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 to send it to a Collector.\n\
                     Your own runs: agno-otel show agno.db, agno-otel send agno.db\n";
         super::write_out(hint)?;
     }
-    sent.ended(&gathered)
+    sent.ended()
 }
 
 /// A folder of our own for the database, gone when it is dropped.

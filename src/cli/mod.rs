@@ -18,14 +18,13 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::clock::Clock;
 use crate::config::{Config, Flags};
 use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
 use crate::export::print::plain;
 use crate::framework::{Keep, Oddities};
-use crate::intake::{Gathered, Intake};
+use crate::intake::{Survey, Surveyed};
 use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, source};
@@ -305,32 +304,32 @@ fn resource(config: Config<'_>) -> Resource {
     config.resource(&uuid::Uuid::new_v4().to_string())
 }
 
-/// Reads every source, then puts together what they held. Nothing is sent before all of it was read: telemetry
-/// of half the sources could not be completed later without counting it twice.
-async fn gather(sources: &Sources, keep: Keep, clock: Clock) -> anyhow::Result<Gathered> {
+/// Reads every source once. Nothing is sent before all could be read: telemetry of half the sources could not be
+/// completed later without counting it twice.
+async fn survey(sources: &Sources) -> anyhow::Result<Surveyed> {
     if sources.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(StdinTwice.into());
     }
     let mut names = Names::of(sources);
-    let mut intake = Intake::keeping(keep);
+    let mut survey = Survey::default();
     let progress = spinner();
     for path in &sources.paths {
-        let (before, odd_before) = (intake.decoded(), intake.oddities.clone());
+        let (before, odd_before) = (survey.decoded(), survey.oddities().clone());
         progress.set_position(0);
         progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
-        let mut accept = |record: crate::Record| {
-            intake.accept(&record);
-            progress.set_position(intake.decoded() - before);
+        let mut accept = |spot, record: crate::Record| {
+            survey.accept(spot, record);
+            progress.set_position(survey.decoded() - before);
         };
-        let oddities = names.read(&source::Location::of(path), &mut accept).await?;
-        intake.oddities.merge(&oddities);
-        if intake.decoded() == before {
-            no_runs(path, &odd_before, &intake.oddities)?;
+        let source = names.read(&source::Location::of(path), &mut accept).await?;
+        survey.add(source);
+        if survey.decoded() == before {
+            no_runs(path, &odd_before, survey.oddities())?;
         }
     }
     names.expect_met()?;
     progress.finish_and_clear();
-    Ok(intake.finish(clock.now_ns()))
+    Ok(survey.finish())
 }
 
 /// A database without runs is one whose agents have not run yet; a file of other things is a mistake.

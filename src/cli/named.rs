@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Sources;
-use crate::framework::Oddities;
-use crate::source::{self, Error, Location, Tables};
+use crate::source::{self, Error, Location, Source, Spot, Tables};
 
 /// A name must be right for one source at least. One that lacks it is read as if it had not been given.
 pub(super) struct Names {
@@ -22,8 +21,8 @@ impl Names {
     pub(super) async fn read(
         &mut self,
         location: &Location,
-        accept: &mut (dyn FnMut(crate::Record) + Send),
-    ) -> Result<Oddities, Error> {
+        accept: &mut (dyn FnMut(Spot, crate::Record) + Send),
+    ) -> Result<Source, Error> {
         let mut tables = self.tables.clone();
         loop {
             match source::read(location, &tables, accept).await {
@@ -32,11 +31,11 @@ impl Names {
                     tables = tables.without(&table);
                     self.unmet.push((table.clone(), Error::NoTable { path, table, found }));
                 }
-                Ok(oddities) => {
+                Ok(source) => {
                     if source::has_tables(location) {
                         self.met.extend([tables.sessions, tables.runs].into_iter().flatten());
                     }
-                    return Ok(oddities);
+                    return Ok(source);
                 }
                 Err(error) => return Err(error),
             }

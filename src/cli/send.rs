@@ -15,11 +15,16 @@ use crate::delivery::{self, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::framework::Oddities;
-use crate::intake::Gathered;
+use crate::intake::{Gathered, Surveyed, count_reading};
 use crate::ledger::Ledger;
+use crate::model::{RunKind, Tokens};
 use crate::otel::names;
-use crate::otel::request::{Chunk, MAX_REQUEST_BYTES, metric_chunks, trace_chunks};
+use crate::otel::request::{Chunk, metric_chunks, trace_chunks};
 use crate::otel::{Resource, Settings, metrics};
+
+/// A request of several traces is sent when the next would make it larger than this: large enough that its overhead is
+/// nothing, small enough to be copied a few times.
+const FULL_REQUEST_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -83,17 +88,26 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append);
         Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
-    let gathered = super::gather(&arguments.sources, super::keep(settings), clock).await?;
-    let outgoing = Outgoing { gathered: &gathered, resource: &super::resource(config), settings, clock };
-    let sent = outgoing.send(&mut way).await?;
-    let summary = Summary { gathered: &gathered, sent: &sent };
+    let surveyed = super::survey(&arguments.sources).await?;
+    let resource = super::resource(config);
+    let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
+    let progress = bar(surveyed.len());
+    let now_ns = clock.now_ns();
+    for family in surveyed.families() {
+        let gathered = surveyed.gather(&[family], super::keep(settings), now_ns).await?;
+        outgoing.send(&gathered).await?;
+        progress.inc(family.spots().len() as u64);
+    }
+    progress.finish_and_clear();
+    let sent = outgoing.finish(&surveyed).await?;
+    let summary = Summary { sent: &sent };
     let text = if arguments.json { summary.json()? } else { summary.text() };
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
     } else {
         super::write_out(&text)?;
     }
-    sent.ended(&gathered)
+    sent.ended()
 }
 
 /// The same file under another name is the same file, and what SQLite keeps beside a database belongs to it.
@@ -141,17 +155,13 @@ pub(super) enum Way {
     Nowhere,
 }
 
-/// What there is to send.
-pub(super) struct Outgoing<'g> {
-    pub(super) gathered: &'g Gathered,
-    pub(super) resource: &'g Resource,
-    pub(super) settings: Settings,
-    pub(super) clock: Clock,
-}
-
 /// What was sent, and what became of it.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
+    pub(super) records: u64,
+    /// Runs of agents, teams and workflows.
+    pub(super) runs: [usize; 3],
+    pub(super) tokens: Tokens,
     pub(super) traces: u64,
     pub(super) spans: u64,
     pub(super) series: usize,
@@ -163,39 +173,72 @@ pub(super) struct Sent {
     gave_up: Option<delivery::Error>,
 }
 
-impl Outgoing<'_> {
-    /// Spans first and metrics last, so that an exemplar never points at a trace that is not there yet. Each trace
-    /// is made when it is its turn.
-    pub(super) async fn send(&self, way: &mut Way) -> anyhow::Result<Sent> {
-        let mut sent = Sent { targets: way.targets(), ..Sent::default() };
-        let progress = bar(self.gathered.forest.traces.len());
-        let mut request: Vec<Chunk> = Vec::new();
-        let mut bytes = 0;
-        for trace in self.gathered.traces(self.settings) {
-            sent.traces += 1;
-            progress.inc(1);
+/// Telemetry on its way: spans family by family, metrics at the end, so that an exemplar never points at a trace that is
+/// not there yet.
+pub(super) struct Outgoing<'o> {
+    way: &'o mut Way,
+    resource: &'o Resource,
+    settings: Settings,
+    clock: Clock,
+    ledger: Ledger,
+    /// What of the next request is there already.
+    request: Vec<Chunk>,
+    bytes: usize,
+    sent: Sent,
+}
+
+impl<'o> Outgoing<'o> {
+    pub(super) fn new(way: &'o mut Way, resource: &'o Resource, settings: Settings, clock: Clock) -> Self {
+        let sent = Sent { targets: way.targets(), ..Sent::default() };
+        let (ledger, request) = (Ledger::default(), Vec::new());
+        Self { way, resource, settings, clock, ledger, request, bytes: 0, sent }
+    }
+
+    /// Counts the runs of a family and sends their traces, each made when it is its turn.
+    pub(super) async fn send(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
+        for trace in gathered.traces(self.settings) {
+            self.sent.traces += 1;
             for chunk in trace_chunks(trace.spans, self.resource) {
-                sent.spans += chunk.items;
-                if bytes > 0 && bytes + chunk.bytes.len() > MAX_REQUEST_BYTES {
-                    way.take(Signal::Traces, &std::mem::take(&mut request), &mut sent.gave_up).await?;
-                    bytes = 0;
+                self.sent.spans += chunk.items;
+                if self.bytes > 0 && self.bytes + chunk.bytes.len() > FULL_REQUEST_BYTES {
+                    self.flush().await?;
                 }
-                bytes += chunk.bytes.len();
-                request.push(chunk);
+                self.bytes += chunk.bytes.len();
+                self.request.push(chunk);
             }
         }
-        way.take(Signal::Traces, &request, &mut sent.gave_up).await?;
-        let mut ledger = Ledger::default();
-        self.gathered.count(&mut ledger, self.settings);
+        gathered.count(&mut self.ledger, self.settings);
+        // Nothing of another family is theirs.
+        self.ledger.forget_runs();
+        self.sent.oddities.merge(&gathered.oddities);
+        self.sent.tokens += gathered.tokens();
+        let kinds = [RunKind::Agent, RunKind::Team, RunKind::Workflow];
+        for (count, kind) in self.sent.runs.iter_mut().zip(kinds) {
+            *count += gathered.runs(kind);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), delivery::Error> {
+        let request = std::mem::take(&mut self.request);
+        self.bytes = 0;
+        self.way.take(Signal::Traces, &request, &mut self.sent.gave_up).await
+    }
+
+    /// Sends what is left, and the metrics.
+    pub(super) async fn finish(mut self, surveyed: &Surveyed) -> anyhow::Result<Sent> {
+        self.flush().await?;
+        let Self { way, resource, clock, mut ledger, mut sent, .. } = self;
+        sent.records = surveyed.records;
+        sent.oddities.merge(&surveyed.oddities);
+        count_reading(&mut ledger, sent.records, &sent.oddities);
         way.count(&mut ledger);
-        let released = ledger.release(self.clock.now_ns());
+        let released = ledger.release(clock.now_ns());
         sent.series = released.len();
-        for chunk in metric_chunks(metrics::metrics(&released), self.resource) {
+        for chunk in metric_chunks(metrics::metrics(&released), resource) {
             way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up).await?;
         }
-        progress.finish_and_clear();
         sent.sessions = ledger.session_count();
-        sent.oddities = self.gathered.oddities.clone();
         sent.oddities.merge(&ledger.oddities());
         sent.report = way.end()?;
         Ok(sent)
@@ -279,7 +322,7 @@ impl Way {
 
 impl Sent {
     /// How the command ends after the summary: refusals are never silently a success.
-    pub(super) fn ended(self, gathered: &Gathered) -> anyhow::Result<Ended> {
+    pub(super) fn ended(self) -> anyhow::Result<Ended> {
         if let Some(error) = self.gave_up {
             return Err(error.into());
         }
@@ -290,15 +333,15 @@ impl Sent {
             let target = self.targets.into_iter().nth(which).unwrap_or_default();
             return Err(AllRefused { target, reasons: report.reasons.join("; ") }.into());
         }
-        let left_out = gathered.oddities.iter().any(|(oddity, _)| oddity.leaves_out_record());
+        let left_out = self.oddities.iter().any(|(oddity, _)| oddity.leaves_out_record());
         let some = refused + report.sum(|sent| sent.rejected) > 0 || left_out;
         Ok(if some { Ended::SomeRefused } else { Ended::Done })
     }
 }
 
-fn bar(traces: usize) -> ProgressBar {
-    let progress = ProgressBar::with_draw_target(Some(traces as u64), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} traces ({elapsed})");
+fn bar(records: usize) -> ProgressBar {
+    let progress = ProgressBar::with_draw_target(Some(records as u64), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} records ({elapsed})");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress
 }

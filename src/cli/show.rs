@@ -9,7 +9,7 @@ use crate::export::otlp_json::OtlpJson;
 use crate::export::print::{plain, waterfall};
 use crate::export::{Request, Signal};
 use crate::otel::request::trace_chunks;
-use crate::otel::{TraceSpans, find, lines};
+use crate::otel::{Finder, Resource, TraceSpans, lines};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -38,47 +38,71 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let flags = Flags::default();
     let config = Config { flags: &flags, environment: &super::variable };
     let settings = arguments.said.settings(config)?;
-    let gathered = super::gather(&arguments.sources, super::keep(settings), Clock::System).await?;
-    let traces = gathered.spans(settings);
-    let chosen = match arguments.run {
-        Some(id) => {
-            let chosen = find(&traces, &id);
-            if chosen.is_empty() {
-                return Err(NoSuchRun { id, traces: traces.len() }.into());
-            }
-            chosen
-        }
-        None => traces,
+    let surveyed = super::survey(&arguments.sources).await?;
+    let mut shown = if arguments.json {
+        super::environment::expect_utf8()?;
+        Shown::Json(OtlpJson::create(Path::new("-")), super::resource(config))
+    } else {
+        Shown::Drawn
     };
-    if chosen.is_empty() {
+    let mut oddities = surveyed.oddities.clone();
+    let mut finder = arguments.run.as_deref().map(Finder::of);
+    let (now_ns, keep, mut traces) = (Clock::System.now_ns(), super::keep(settings), 0);
+    for family in surveyed.families() {
+        let gathered = surveyed.gather(&[family], keep, now_ns).await?;
+        oddities.merge(&gathered.oddities);
+        for trace in gathered.traces(settings) {
+            traces += 1;
+            match &mut finder {
+                Some(finder) => finder.look_at(&trace),
+                None => shown.show(trace)?,
+            }
+        }
+    }
+    if let Some(finder) = finder {
+        let found = finder.found();
+        if found.is_empty() {
+            let id = arguments.run.unwrap_or_default();
+            return Err(NoSuchRun { id, traces }.into());
+        }
+        found.into_iter().try_for_each(|trace| shown.show(trace))?;
+    } else if traces == 0 {
         tracing::warn!("no runs to show");
     }
-    if arguments.json {
-        print_json(chosen, config)?;
-    } else {
-        for trace in &chosen {
-            super::write_painted(&one(trace))?;
-        }
-    }
-    for (oddity, count) in gathered.oddities.iter() {
+    shown.end()?;
+    for (oddity, count) in oddities.iter() {
         tracing::warn!(count, "{}", oddity.meaning());
     }
     Ok(Ended::Done)
+}
+
+/// How traces are shown.
+enum Shown {
+    Drawn,
+    Json(OtlpJson, Resource),
+}
+
+impl Shown {
+    fn show(&mut self, trace: TraceSpans) -> anyhow::Result<()> {
+        match self {
+            Self::Drawn => super::write_painted(&one(&trace)),
+            Self::Json(out, resource) => {
+                let chunks = trace_chunks(trace.spans, resource);
+                Ok(out.write(&Request { signal: Signal::Traces, chunks: &chunks })?)
+            }
+        }
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Drawn => Ok(()),
+            Self::Json(out, _) => Ok(out.flush()?),
+        }
+    }
 }
 
 /// A trace with its run id above it.
 pub(super) fn one(trace: &TraceSpans) -> String {
     let shown = waterfall(&lines(trace), super::environment::paint(&std::io::stdout()), super::columns());
     format!("run {}\n{shown}\n", plain(&trace.run_id))
-}
-
-fn print_json(traces: Vec<TraceSpans>, config: Config<'_>) -> anyhow::Result<()> {
-    super::environment::expect_utf8()?;
-    let resource = super::resource(config);
-    let mut out = OtlpJson::create(Path::new("-"));
-    for trace in traces {
-        let chunks = trace_chunks(trace.spans, &resource);
-        out.write(&Request { signal: Signal::Traces, chunks: &chunks })?;
-    }
-    Ok(out.flush()?)
 }

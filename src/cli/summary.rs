@@ -6,23 +6,16 @@ use serde_json::json;
 
 use super::send::Sent;
 use crate::delivery;
-use crate::intake::Gathered;
-use crate::model::RunKind;
 use crate::model::tokens::CLASSES;
 
 pub(super) struct Summary<'s> {
-    pub(super) gathered: &'s Gathered,
     pub(super) sent: &'s Sent,
 }
 
 impl Summary<'_> {
-    fn runs(&self) -> [usize; 3] {
-        [RunKind::Agent, RunKind::Team, RunKind::Workflow].map(|kind| self.gathered.runs(kind))
-    }
-
     pub(super) fn text(&self) -> String {
-        let [agents, teams, workflows] = self.runs();
-        let (sent, tokens) = (self.sent, self.gathered.tokens());
+        let sent = self.sent;
+        let ([agents, teams, workflows], tokens) = (sent.runs, sent.tokens);
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |label: &str, value: &str| {
@@ -62,8 +55,8 @@ impl Summary<'_> {
     }
 
     pub(super) fn json(&self) -> serde_json::Result<String> {
-        let [agents, teams, workflows] = self.runs();
-        let (sent, report, tokens) = (self.sent, &self.sent.report, self.gathered.tokens());
+        let (sent, report) = (self.sent, &self.sent.report);
+        let ([agents, teams, workflows], tokens) = (sent.runs, sent.tokens);
         let of_class =
             |class: crate::model::tokens::Class| (class.as_str().to_owned(), json!(tokens.of(class)));
         let tokens_by_class: serde_json::Map<String, serde_json::Value> =
@@ -75,7 +68,7 @@ impl Summary<'_> {
             *attempts.entry(outcome).or_default() += count;
         }
         let summary = json!({
-            "records": self.gathered.records,
+            "records": sent.records,
             "runs": {"agent": agents, "team": teams, "workflow": workflows},
             "sessions": sent.sessions,
             "traces": sent.traces,

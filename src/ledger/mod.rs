@@ -107,6 +107,10 @@ pub struct Ledger {
     values: BTreeMap<&'static str, BTreeSet<String>>,
     /// Hashes of the values folded into `other` because of the cap.
     folded: BTreeSet<(&'static str, u64)>,
+    /// The largest session so far, by what sessions are told apart by in metrics.
+    largest: BTreeMap<Vec<(&'static str, String)>, u64>,
+    /// Sessions forgotten.
+    forgotten: usize,
 }
 
 impl Ledger {
@@ -195,11 +199,12 @@ impl Ledger {
     /// Records sessions as quiet: histograms get what was added since they were last recorded.
     pub fn close_sessions(&mut self) {
         let mut sessions = std::mem::take(&mut self.sessions);
-        let mut largest = BTreeMap::<Vec<(&'static str, String)>, u64>::new();
         for session in sessions.values_mut() {
             let tokens = session.totals.input_tokens.saturating_add(session.totals.output_tokens);
-            let known = largest.entry(session.attributes.clone()).or_default();
-            *known = tokens.max(*known);
+            let largest = self.largest.entry(session.attributes.clone()).or_default();
+            *largest = tokens.max(*largest);
+            let largest = *largest;
+            self.set(&names::SESSION_LARGEST, session.attributes.clone(), largest);
             let added = session.totals.clone().combine(&session.recorded, u64::saturating_sub);
             session.recorded = session.totals.clone();
             let values = [
@@ -214,10 +219,14 @@ impl Ledger {
                 self.record(id, metric, value, session.exemplar.clone());
             }
         }
-        for (attributes, tokens) in largest {
-            self.set(&names::SESSION_LARGEST, attributes, tokens);
-        }
         self.sessions = sessions;
+    }
+
+    /// Forgets the runs and sessions counted so far. Their totals stay; said again, they would be counted again.
+    pub fn forget_runs(&mut self) {
+        self.forgotten += self.sessions.len();
+        self.runs.clear();
+        self.sessions.clear();
     }
 
     /// Sets a series of the bridge's own.
@@ -242,7 +251,7 @@ impl Ledger {
 
     /// How many sessions have been seen.
     pub fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.forgotten + self.sessions.len()
     }
 
     /// The value of every counter series of a metric.

@@ -18,23 +18,38 @@ enum Match {
     Exact,
 }
 
-/// The runs with this id, or else whose id begins so: of a run id or a trace id, in any case, with dashes or
+/// Finds the runs with an id, or else those whose id begins so: of a run id or a trace id, in any case, with dashes or
 /// without. A run that another started comes with what it started itself.
-pub fn find(traces: &[TraceSpans], id: &str) -> Vec<TraceSpans> {
-    let mut best = None;
-    let mut found = Vec::new();
-    for trace in traces {
-        for (matched, subtree) in candidates(trace, id) {
-            if best < Some(matched) {
-                best = Some(matched);
-                found.clear();
+#[derive(Debug)]
+pub struct Finder<'i> {
+    id: &'i str,
+    best: Option<Match>,
+    found: Vec<TraceSpans>,
+}
+
+impl<'i> Finder<'i> {
+    /// Looks for this id.
+    pub fn of(id: &'i str) -> Self {
+        Self { id, best: None, found: Vec::new() }
+    }
+
+    /// Looks at one trace more.
+    pub fn look_at(&mut self, trace: &TraceSpans) {
+        for (matched, subtree) in candidates(trace, self.id) {
+            if self.best < Some(matched) {
+                self.best = Some(matched);
+                self.found.clear();
             }
-            if best == Some(matched) {
-                found.push(subtree);
+            if self.best == Some(matched) {
+                self.found.push(subtree);
             }
         }
     }
-    found
+
+    /// What answers best of all that was looked at.
+    pub fn found(self) -> Vec<TraceSpans> {
+        self.found
+    }
 }
 
 /// Every run of a trace that answers, save those within one that answers as well or better.

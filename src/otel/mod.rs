@@ -16,7 +16,7 @@ pub mod request;
 pub mod spans;
 mod waterfall;
 
-pub use find::find;
+pub use find::Finder;
 pub use policy::{Mode, Policy};
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans};

@@ -14,18 +14,20 @@ const BEGINNINGS: [(&[u8], &str); 7] = [
     (b"\xfe\xff", "UTF-16 text; convert it first, as in: iconv -f UTF-16 -t UTF-8 FILE | agno-otel send -"),
 ];
 
-/// Says what a file holds that is no JSON.
-pub(super) fn described(bytes: &[u8]) -> String {
-    if bytes.trim_ascii().is_empty() {
+/// Says what a file of this length holds that is no JSON, by how it begins.
+pub(super) fn described(start: &[u8], length: u64) -> String {
+    if start.trim_ascii().is_empty() {
         return "nothing (it is empty)".to_owned();
     }
-    if let Some((_, what)) = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning)) {
+    if let Some((_, what)) = BEGINNINGS.iter().find(|(beginning, _)| start.starts_with(beginning)) {
         return (*what).to_owned();
     }
-    let kind = if std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0')) {
+    // A letter may be cut where the beginning ends.
+    let is_text = std::str::from_utf8(start).map_or_else(|error| error.error_len().is_none(), |_| true);
+    let kind = if is_text && !start.contains(&0) {
         "of text that is not JSON"
     } else {
         "that are neither JSON nor text"
     };
-    format!("{} bytes {kind}", bytes.len())
+    format!("{length} bytes {kind}")
 }

@@ -1,84 +1,157 @@
 //! Files of runs: one run, a list, one per line, or one after the other.
 
-use std::io::Read as _;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use super::described::{SQLITE, described};
 use super::values::Values;
-use super::{Error, REREAD_DELAY, REREADS, Record};
+use super::{Error, REREAD_DELAY, REREADS, Record, Source, Spot, mark};
 use crate::framework::agno::Columns;
 use crate::framework::{Oddities, Oddity};
 
-pub(super) async fn read(path: &Path, accept: &mut (dyn FnMut(Record) + Send)) -> Result<Oddities, Error> {
-    let mut text = load(path)?;
-    let mut values = Values::of(&text);
-    for _ in 0..REREADS {
-        if !values.cut {
-            break;
-        }
-        tokio::time::sleep(REREAD_DELAY).await;
-        text = load(path)?;
-        values = Values::of(&text);
+/// Bytes that tell what a file is.
+const BEGINNING_BYTES: u64 = 64 * 1024;
+/// Some editors begin UTF-8 with a byte order mark.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A text of values that can be read again.
+#[derive(Debug)]
+pub(super) struct Text {
+    path: PathBuf,
+    /// What could be read only once, in a file without a name.
+    copy: Option<File>,
+}
+
+pub(super) async fn read(
+    path: &Path,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
+    let text = Text { path: path.to_owned(), copy: None };
+    let oddities = text.read(0, accept).await?;
+    Ok(Source::of(text, oddities))
+}
+
+/// Reads what cannot be read again, such as a pipe: through a copy that is gone when it is closed.
+pub(super) async fn read_once(
+    path: &Path,
+    mut pipe: impl Read,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
+    let mut copy = tempfile::tempfile().map_err(|source| Error::Copy { path: path.to_owned(), source })?;
+    let mut bytes = vec![0; 256 * 1024];
+    loop {
+        let count = pipe.read(&mut bytes).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let Some(read) = bytes.get(..count).filter(|read| !read.is_empty()) else { break };
+        let written = io::Write::write_all(&mut copy, read);
+        written.map_err(|source| Error::Copy { path: path.to_owned(), source })?;
     }
-    checked(path, text, &values, accept)
-}
-
-/// Reads what cannot be read again, such as a pipe.
-pub(super) fn read_once(path: &Path, accept: &mut (dyn FnMut(Record) + Send)) -> Result<Oddities, Error> {
-    let text = load(path)?;
-    let values = Values::of(&text);
-    checked(path, text, &values, accept)
-}
-
-pub(super) fn read_stdin(accept: &mut (dyn FnMut(Record) + Send)) -> Result<Oddities, Error> {
-    let mut text = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut text).map_err(|source| Error::Stdin { source })?;
-    let text = without_mark(text);
-    let values = Values::of(&text);
-    checked(Path::new("standard input"), text, &values, accept)
+    let text = Text { path: path.to_owned(), copy: Some(copy) };
+    let oddities = text.read(0, accept).await?;
+    Ok(Source::of(text, oddities))
 }
 
 pub(super) fn load(path: &Path) -> Result<Vec<u8>, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(without_mark(text))
+    let mut text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
 }
 
-/// Some editors begin UTF-8 with a byte order mark.
-fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if text.starts_with(MARK) {
-        text.drain(..MARK.len());
+impl Text {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), copy: None }
     }
-    text
-}
 
-fn checked(
-    path: &Path,
-    text: Vec<u8>,
-    values: &Values,
-    accept: &mut (dyn FnMut(Record) + Send),
-) -> Result<Oddities, Error> {
-    let path = || path.to_owned();
-    match values {
-        Values { whole: 1.., .. } => Ok(hand_over(text, values, accept)),
-        _ if text.starts_with(SQLITE) => Err(Error::SqlitePiped { path: path() }),
-        Values { cut: true, .. } if values.places.is_empty() => Err(Error::HalfWritten { path: path() }),
-        _ => Err(Error::NotAgno { path: path(), found: described(&text) }),
+    pub(super) fn failed(&self, source: io::Error) -> Error {
+        Error::Read { path: self.path.clone(), source }
     }
-}
 
-/// Hands over every value. Lines that are no JSON too: the decoder counts them.
-pub(super) fn hand_over(text: Vec<u8>, values: &Values, accept: &mut (dyn FnMut(Record) + Send)) -> Oddities {
-    let mut oddities = Oddities::default();
-    oddities.add_many(Oddity::HalfLine, u64::from(values.cut));
-    let mut accept = |json| accept(Record { json, columns: Columns::default() });
-    if let ([_], false) = (values.places.as_slice(), values.cut) {
-        // All of it, without a copy.
-        accept(text);
-        return oddities;
+    /// Hands over every value. Lines that are no JSON too: the decoder counts them.
+    pub(super) async fn read(
+        &self,
+        part: u32,
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<Oddities, Error> {
+        let mut values = self.values(0)?;
+        let (mut count, mut whole) = (0, 0);
+        for reread in 0..=REREADS {
+            while let Some(value) = values.next().map_err(|error| self.failed(error))? {
+                let spot = Spot::of_text(part, value.at, &value.json);
+                accept(spot, Record { json: value.json, columns: Columns::default() });
+            }
+            (count, whole) = (count + values.count, whole + values.whole);
+            // Its writer may be about to finish. What was read only once has no writer any more.
+            if !values.cut || reread == REREADS || self.copy.is_some() {
+                break;
+            }
+            tokio::time::sleep(REREAD_DELAY).await;
+            values = self.values(values.position())?;
+        }
+        self.expect_values(count, whole, values.cut)?;
+        let mut oddities = Oddities::default();
+        oddities.add_many(Oddity::HalfLine, u64::from(values.cut));
+        Ok(oddities)
     }
-    for json in values.places.iter().filter_map(|place| text.get(place.clone())) {
-        accept(json.to_owned());
+
+    /// The values from a place on; from the beginning, behind its byte order mark.
+    pub(super) fn values(&self, offset: u64) -> Result<Values<File>, Error> {
+        let open = || {
+            let mut file = self.open()?;
+            let mut start = [0; BYTE_ORDER_MARK.len()];
+            let is_marked =
+                offset == 0 && file.read_exact_at(&mut start, 0).is_ok() && start == *BYTE_ORDER_MARK;
+            let offset = if is_marked { start.len() as u64 } else { offset };
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(Values::of(file, offset))
+        };
+        open().map_err(|error| self.failed(error))
     }
-    oddities
+
+    fn open(&self) -> io::Result<File> {
+        match &self.copy {
+            Some(copy) => copy.try_clone(),
+            None => File::open(&self.path),
+        }
+    }
+
+    fn expect_values(&self, count: u64, whole: u64, cut: bool) -> Result<(), Error> {
+        if whole > 0 {
+            return Ok(());
+        }
+        let path = || self.path.clone();
+        let (start, length) = self.beginning().map_err(|error| self.failed(error))?;
+        if start.starts_with(SQLITE) {
+            return Err(Error::SqlitePiped { path: path() });
+        }
+        if cut && count == 0 {
+            return Err(Error::HalfWritten { path: path() });
+        }
+        Err(Error::NotAgno { path: path(), found: described(&start, length) })
+    }
+
+    fn beginning(&self) -> io::Result<(Vec<u8>, u64)> {
+        let mut file = self.open()?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(0))?;
+        let mut start = Vec::new();
+        file.take(BEGINNING_BYTES).read_to_end(&mut start)?;
+        Ok((start, length))
+    }
+
+    /// Reads one value again.
+    pub(super) fn fetch(&self, spot: Spot) -> Result<Record, Error> {
+        let mut json = vec![0; spot.length as usize];
+        let read = self.open().and_then(|file| file.read_exact_at(&mut json, spot.at));
+        match read {
+            Ok(()) if mark(&json) == spot.mark => Ok(Record { json, columns: Columns::default() }),
+            Ok(()) => Err(Error::Changed { path: self.path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::Changed { path: self.path.clone() })
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
 }

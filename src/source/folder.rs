@@ -2,27 +2,30 @@
 //!
 //! Other files are left out and counted. One of them that is unreadable stops nothing; a table of Agno's does.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::described::described;
-use super::values::Values;
-use super::{Error, Kind, REREAD_DELAY, REREADS, Record, Tables, file};
+use super::file::{Text, load};
+use super::{Error, Kind, Part, REREAD_DELAY, REREADS, Record, Source, Spot, Tables};
 use crate::framework::agno::{Columns, Form, decode, form};
-use crate::framework::{Keep, Oddities, Oddity};
+use crate::framework::{Keep, Oddity};
 
 /// What the files are called that may hold runs.
 const EXTENSIONS: [&str; 3] = ["json", "jsonl", "ndjson"];
+/// Bytes in which a file that is a list has begun.
+const BEGINNING_BYTES: u64 = 1024;
 /// What Agno calls its tables unless told otherwise.
 const DEFAULT_NAMES: [(&str, Kind); 2] = [("agno_sessions", Kind::Sessions), ("agno_runs", Kind::Runs)];
 
 pub(super) async fn read(
     folder: &Path,
     tables: &Tables,
-    accept: &mut (dyn FnMut(Record) + Send),
-) -> Result<Oddities, Error> {
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
     let Files { files, databases } = Files::of(folder)?;
     for (_, table) in tables.named() {
         if !files.iter().any(|path| is_json(path) && stem(path) == table) {
@@ -30,22 +33,27 @@ pub(super) async fn read(
             return Err(Error::NoTable { path, table, found: list(&files) });
         }
     }
-    let mut found = 0;
-    let mut oddities = Oddities::default();
+    let mut found_unwanted = false;
+    let mut source = Source::default();
     for path in &files {
+        let part = source.parts();
         match content(path, tables).await? {
-            Content::Table(text) => accept(Record { json: text, columns: Columns::default() }),
-            Content::Runs(text, values) => oddities.merge(&file::hand_over(text, &values, accept)),
-            Content::Unwanted => {}
+            Content::Table(json) => {
+                accept(Spot::of_text(part, 0, &json), Record { json, columns: Columns::default() });
+                source.parts.push(Part::Table(Table { path: path.clone() }));
+            }
+            Content::Runs(text) => {
+                source.oddities.merge(&text.read(part, accept).await?);
+                source.parts.push(Part::Text(text));
+            }
+            Content::Unwanted => found_unwanted = true,
             Content::Other(oddity) => {
                 tracing::info!(path = %path.display(), "left out: it holds no runs");
-                oddities.add(oddity);
-                continue;
+                source.oddities.add(oddity);
             }
         }
-        found += 1;
     }
-    if found == 0 {
+    if source.parts.is_empty() && !found_unwanted {
         let found = match databases.first() {
             Some(database) => {
                 format!("a folder with the SQLite database {}; give its path", database.display())
@@ -57,7 +65,7 @@ pub(super) async fn read(
     for database in databases {
         tracing::warn!(path = %database.display(), "left out: an SQLite database within a folder; give its path too");
     }
-    Ok(oddities)
+    Ok(source)
 }
 
 /// What a folder holds, not what its folders hold.
@@ -121,7 +129,7 @@ enum Content {
     /// A table, but another of its kind was named.
     Unwanted,
     /// Runs.
-    Runs(Vec<u8>, Values),
+    Runs(Text),
     /// Neither.
     Other(Oddity),
 }
@@ -130,37 +138,57 @@ async fn content(path: &Path, tables: &Tables) -> Result<Content, Error> {
     let name = stem(path);
     let named = tables.named().into_iter().find(|(_, table)| is_json(path) && *table == name);
     let default = DEFAULT_NAMES.into_iter().find(|(table, _)| is_json(path) && *table == name);
-    let mut text = file::load(path)?;
-    let mut kind = named.or(default.map(|(table, kind)| (kind, table))).map(|(kind, _)| kind);
-    if kind.is_some() || begins_as_table(&text) {
-        text = whole(path).await?;
+    let kind = named.or(default.map(|(table, kind)| (kind, table))).map(|(kind, _)| kind);
+    if kind.is_some() || is_list(path)? {
+        let mut json = load(path)?;
+        if kind.is_some() || begins_as_table(&json) {
+            json = whole(path).await?;
+        }
+        if let Some(kind) = kind.or_else(|| table_kind(&json)) {
+            return Ok(if tables.want(kind, name) { Content::Table(json) } else { Content::Unwanted });
+        }
     }
-    kind = kind.or_else(|| table_kind(&text));
-    if let Some(kind) = kind {
-        return Ok(if tables.want(kind, name) { Content::Table(text) } else { Content::Unwanted });
+    holds_runs(Text::of(path))
+}
+
+/// True for a file that begins as a list does; only such a one may be a table.
+fn is_list(path: &Path) -> Result<bool, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(BEGINNING_BYTES).read_to_end(&mut start).map_err(failed)?;
+    Ok(start.iter().find(|byte| byte.is_ascii() && !byte.is_ascii_whitespace()) == Some(&b'['))
+}
+
+/// A table of Agno's `JsonDb`, always read whole.
+#[derive(Debug)]
+pub(super) struct Table {
+    path: PathBuf,
+}
+
+impl Table {
+    /// Reads it again, as it is by now.
+    pub(super) async fn fetch(&self) -> Result<Record, Error> {
+        Ok(Record { json: whole(&self.path).await?, columns: Columns::default() })
     }
-    let values = Values::of(&text);
-    Ok(match &values {
-        Values { whole: 0, cut: true, .. } => Content::Other(Oddity::HalfLine),
-        _ if holds_runs(&text, &values) => Content::Runs(text, values),
-        _ => Content::Other(Oddity::OtherFile),
-    })
 }
 
 /// 2.x truncates a table's file and writes it anew, so a reader may meet a part of it.
 async fn whole(path: &Path) -> Result<Vec<u8>, Error> {
     for _ in 0..REREADS {
-        let text = file::load(path)?;
+        let text = load(path)?;
         if form(&text) == Form::Whole {
             return Ok(text);
         }
         tokio::time::sleep(REREAD_DELAY).await;
     }
-    let text = file::load(path)?;
+    let text = load(path)?;
     match form(&text) {
         Form::Whole => Ok(text),
         Form::Cut => Err(Error::HalfWritten { path: path.to_owned() }),
-        Form::Other => Err(Error::NotAgno { path: path.to_owned(), found: described(&text) }),
+        Form::Other => {
+            Err(Error::NotAgno { path: path.to_owned(), found: described(&text, text.len() as u64) })
+        }
     }
 }
 
@@ -207,9 +235,9 @@ fn has(text: &[u8], key: &str) -> bool {
     text.windows(key.len()).any(|part| part == key.as_bytes())
 }
 
-/// True if anything in it is a run, or so near to one that the user must be told.
-fn holds_runs(text: &[u8], values: &Values) -> bool {
-    values.places.iter().filter_map(|place| text.get(place.clone())).any(|json| {
+/// A file is of runs if anything in it is one, or so near to one that the user must be told.
+fn holds_runs(text: Text) -> Result<Content, Error> {
+    let is_run = |json: &[u8]| {
         let decoded = decode(json, &Columns::default(), Keep::default());
         let is_near = |oddity| match oddity {
             Oddity::StreamEvent | Oddity::NoRunId => true,
@@ -218,5 +246,12 @@ fn holds_runs(text: &[u8], values: &Values) -> bool {
             _ => false,
         };
         !decoded.runs.is_empty() || decoded.oddities.iter().any(|(oddity, _)| is_near(oddity))
-    })
+    };
+    let mut values = text.values(0)?;
+    while let Some(value) = values.next().map_err(|error| text.failed(error))? {
+        if is_run(&value.json) {
+            return Ok(Content::Runs(text));
+        }
+    }
+    Ok(Content::Other(if values.cut && values.whole == 0 { Oddity::HalfLine } else { Oddity::OtherFile }))
 }

@@ -10,6 +10,7 @@ mod folder;
 mod sqlite;
 mod values;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,81 @@ pub struct Record {
     pub json: Vec<u8>,
     /// What the source knows of it beside its JSON.
     pub columns: Columns,
+}
+
+/// Where in its source a record stands, to read it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spot {
+    /// A table, or a file.
+    pub part: u32,
+    /// A row's number, or where a file's value begins.
+    pub at: u64,
+    /// How long a file's value is.
+    length: u32,
+    /// Tells whether what stands there now is still the same: the row's id, or the value's bytes, as a hash.
+    mark: u32,
+}
+
+impl Spot {
+    /// Of a value in a file.
+    fn of_text(part: u32, at: u64, json: &[u8]) -> Self {
+        // One that is too long for us to say so cannot be read again.
+        Self { part, at, length: u32::try_from(json.len()).unwrap_or(u32::MAX), mark: mark(json) }
+    }
+}
+
+/// A hash of this invocation.
+fn mark(bytes: &[u8]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+    let mark = hasher.finish() as u32;
+    mark
+}
+
+/// A source that was read, and whose records can be read again.
+#[derive(Debug, Default)]
+pub struct Source {
+    parts: Vec<Part>,
+    #[cfg(feature = "sqlite")]
+    database: Option<sqlite::Database>,
+    /// What was odd about it.
+    pub oddities: Oddities,
+}
+
+#[derive(Debug)]
+enum Part {
+    Text(file::Text),
+    Table(folder::Table),
+    #[cfg(feature = "sqlite")]
+    Rows(sqlite::Rows),
+}
+
+impl Source {
+    /// Of one text alone.
+    fn of(text: file::Text, oddities: Oddities) -> Self {
+        let mut source = Self { oddities, ..Self::default() };
+        source.parts.push(Part::Text(text));
+        source
+    }
+
+    /// How many parts it has; [`Spot::part`] is one of them.
+    pub fn parts(&self) -> u32 {
+        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Reads a record again. None: it is gone.
+    pub async fn fetch(&self, spot: Spot) -> Result<Option<Record>, Error> {
+        match self.parts.get(spot.part as usize) {
+            Some(Part::Text(text)) => text.fetch(spot).map(Some),
+            Some(Part::Table(table)) => table.fetch().await.map(Some),
+            #[cfg(feature = "sqlite")]
+            Some(Part::Rows(rows)) => {
+                self.database.as_ref().map_or(Ok(None), |database| rows.fetch(database, spot))
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 /// Where to read.
@@ -96,11 +172,22 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// Standard input failed.
-    #[error("cannot read standard input")]
-    Stdin {
+    /// What comes in only once could not be kept until it is read again.
+    #[error(
+        "cannot keep {path} in a temporary file (in {}, or where TMPDIR says)",
+        std::env::temp_dir().display()
+    )]
+    Copy {
+        /// What was to be kept.
+        path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// It was written anew between a first and a second reading.
+    #[error("{path} was rewritten while it was read; nothing was counted, send it again")]
+    Changed {
+        /// What was read.
+        path: PathBuf,
     },
     /// Neither runs nor a database of Agno's.
     #[error(
@@ -184,17 +271,19 @@ pub enum Error {
     },
 }
 
-/// Reads everything at a location and hands it over record by record. Returns what was odd about it.
+/// Reads everything at a location and hands it over record by record. What it returns can read each again.
 ///
 /// Half-written files and locked databases are waited for briefly. On an error some records may have been
 /// handed over already.
 pub async fn read(
     location: &Location,
     tables: &Tables,
-    accept: &mut (dyn FnMut(Record) + Send),
-) -> Result<Oddities, Error> {
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
     let path = match location {
-        Location::Stdin => return file::read_stdin(accept),
+        Location::Stdin => {
+            return file::read_once(Path::new("standard input"), io::stdin().lock(), accept).await;
+        }
         Location::Path(path) => path,
     };
     let failed = |source| Error::Read { path: path.clone(), source };
@@ -202,14 +291,16 @@ pub async fn read(
     if metadata.is_dir() {
         return folder::read(path, tables, accept).await;
     }
-    // A pipe can be read only once.
-    if metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata)) {
+    if !metadata.is_file() {
+        return file::read_once(path, std::fs::File::open(path).map_err(failed)?, accept).await;
+    }
+    if is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata) {
         #[cfg(feature = "sqlite")]
         return sqlite::read(path, tables, accept);
         #[cfg(not(feature = "sqlite"))]
         return Err(Error::NoSqlite { path: path.clone() });
     }
-    if metadata.is_file() { file::read(path, accept).await } else { file::read_once(path, accept) }
+    file::read(path, accept).await
 }
 
 /// True where table names mean something: in databases and folders.

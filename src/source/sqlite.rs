@@ -8,53 +8,57 @@
 //! from one that does.
 
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row};
 
-use super::{Error, Kind, LOCK_PATIENCE, Record, Tables};
+use super::{Error, Kind, LOCK_PATIENCE, Part, Record, Source, Spot, Tables};
+use crate::framework::Oddity;
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
-use crate::framework::{Oddities, Oddity};
 
 /// A statement ends after this many bytes of JSON, so that no read transaction lasts.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 1024 * 1024;
 /// A statement ends after this many rows.
 const PAGE_ROWS: i64 = 256;
 
 pub(super) fn read(
     path: &Path,
     tables: &Tables,
-    accept: &mut (dyn FnMut(Record) + Send),
-) -> Result<Oddities, Error> {
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
     let database = Database::open(path)?;
     let found = database.tables().map_err(|error| database.error(error))?;
     let chosen = database.choose(&found, tables)?;
-    let mut oddities = Oddities::default();
+    let mut source = Source::default();
     for (table, layout) in chosen {
         match layout {
             Layout::SessionsWithRuns | Layout::Runs => {
                 database.expect_rowids(table)?;
-                database.rows(table, &layout, accept)?;
+                let rows = Rows::of(table, &layout);
+                rows.read(&database, source.parts(), accept)?;
+                source.parts.push(Part::Rows(rows));
             }
             Layout::V1 => {
                 let count = database.count(table).map_err(|error| database.error(error))?;
-                oddities.add_many(Oddity::AgnoV1, count);
+                source.oddities.add_many(Oddity::AgnoV1, count);
             }
             Layout::Sessions | Layout::Other => {}
         }
     }
-    Ok(oddities)
+    source.database = Some(database);
+    Ok(source)
 }
 
-struct Database<'p> {
-    path: &'p Path,
+#[derive(Debug)]
+pub(super) struct Database {
+    path: PathBuf,
     connection: Connection,
 }
 
-impl<'p> Database<'p> {
-    fn open(path: &'p Path) -> Result<Self, Error> {
+impl Database {
+    fn open(path: &Path) -> Result<Self, Error> {
         let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         if lacks_log {
             tracing::info!(
@@ -68,14 +72,16 @@ impl<'p> Database<'p> {
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(LOCK_PATIENCE)?;
             connection.pragma_update(None, "query_only", true)?;
+            // In KiB, negative. Rows are read once or twice, so a larger cache serves nothing.
+            connection.pragma_update(None, "cache_size", -256)?;
             Ok(connection)
         };
         let connection = open().map_err(|error| sqlite_error(path, error))?;
-        Ok(Self { path, connection })
+        Ok(Self { path: path.to_owned(), connection })
     }
 
     fn error(&self, error: rusqlite::Error) -> Error {
-        sqlite_error(self.path, error)
+        sqlite_error(&self.path, error)
     }
 
     fn tables(&self) -> rusqlite::Result<Vec<Table>> {
@@ -93,7 +99,7 @@ impl<'p> Database<'p> {
 
     /// The tables to read: of each kind the one named, else all whose columns are those of Agno's.
     fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
-        let path = || self.path.to_owned();
+        let path = || self.path.clone();
         for (kind, name) in tables.named() {
             let Some(table) = found.iter().find(|table| table.name == name) else {
                 return Err(Error::NoTable { path: path(), table: name.to_owned(), found: list(found) });
@@ -126,7 +132,7 @@ impl<'p> Database<'p> {
         let sql = "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'";
         let without = self.connection.query_row(sql, [&table.name], |row| row.get(0));
         if without.map_err(|error| self.error(error))? {
-            return Err(Error::WithoutRowid { path: self.path.to_owned(), table: table.name.clone() });
+            return Err(Error::WithoutRowid { path: self.path.clone(), table: table.name.clone() });
         }
         Ok(())
     }
@@ -139,48 +145,91 @@ impl<'p> Database<'p> {
         )?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+}
 
-    /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
-    fn rows(
-        &self,
-        table: &Table,
-        layout: &Layout,
-        accept: &mut (dyn FnMut(Record) + Send),
-    ) -> Result<(), Error> {
+/// The rows of one table.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// What is read of a row, up to the `WHERE`.
+    select: String,
+}
+
+impl Rows {
+    fn of(table: &Table, layout: &Layout) -> Self {
         let is_run = *layout == Layout::Runs;
-        let json = if is_run { "run_data" } else { "runs" };
+        let (json, id) = if is_run { ("run_data", "run_id") } else { ("runs", "session_id") };
         let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
-        let sql = format!(
-            "SELECT rowid, {json}, session_id, {user}, {stored}, {index} FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
+        let select = format!(
+            "SELECT rowid, {json}, session_id, {user}, {stored}, {index}, {id} FROM {table}",
             user = table.column_or_null("user_id"),
             index = table.column_or_null("run_index"),
+            id = table.column_or_null(id),
             table = quoted(&table.name),
         );
+        Self { select }
+    }
+
+    /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
+    fn read(
+        &self,
+        database: &Database,
+        part: u32,
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<(), Error> {
         let mut after = i64::MIN;
         loop {
-            let page = self.page(&sql, after).map_err(|error| self.error(error))?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let page = self.page(database, after).map_err(|error| database.error(error))?;
+            let Some((last, ..)) = page.last() else { return Ok(()) };
             after = *last;
-            page.into_iter().filter_map(|(_, record)| record).for_each(&mut *accept);
+            for (rowid, mark, record) in page {
+                if let Some(record) = record {
+                    accept(Spot { part, at: rowid.cast_unsigned(), length: 0, mark }, record);
+                }
+            }
         }
     }
 
-    /// The next rows, with their rowids.
-    fn page(&self, sql: &str, after: i64) -> rusqlite::Result<Vec<(i64, Option<Record>)>> {
+    /// The next rows, with their rowids and marks.
+    fn page(&self, database: &Database, after: i64) -> rusqlite::Result<Vec<(i64, u32, Option<Record>)>> {
         let mut page = Vec::new();
         let mut bytes = 0;
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!("{} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2", self.select);
+        let mut statement = database.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([after, PAGE_ROWS])?;
         while let Some(row) = rows.next()? {
             let record = record(row)?;
             bytes += record.as_ref().map_or(0, |record| record.json.len());
-            page.push((row.get(0)?, record));
+            page.push((row.get(0)?, mark_of(row)?, record));
             if bytes >= PAGE_BYTES {
                 break;
             }
         }
         Ok(page)
     }
+
+    /// Reads one row again.
+    pub(super) fn fetch(&self, database: &Database, spot: Spot) -> Result<Option<Record>, Error> {
+        let sql = format!("{} WHERE rowid = ?1", self.select);
+        let read = || {
+            let mut statement = database.connection.prepare_cached(&sql)?;
+            let read = statement.query_row([spot.at.cast_signed()], |row| Ok((mark_of(row)?, record(row)?)));
+            read.optional()
+        };
+        match read().map_err(|error| database.error(error))? {
+            // A `VACUUM` numbers rows anew.
+            Some((mark, _)) if mark != spot.mark => Err(Error::Changed { path: database.path.clone() }),
+            Some((_, record)) => Ok(record),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Tells a row from others by its run's or session's id.
+fn mark_of(row: &Row<'_>) -> rusqlite::Result<u32> {
+    Ok(match row.get_ref(6)? {
+        ValueRef::Text(id) | ValueRef::Blob(id) => super::mark(id),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+    })
 }
 
 /// True for a database in WAL mode whose log is not beside it.

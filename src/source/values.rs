@@ -1,18 +1,34 @@
 //! Text taken apart into JSON values: one, one per line, or several one after the other over many lines.
 
+use std::io::{self, Read};
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
 use crate::framework::agno::{Form, form};
 
-/// The values of a text.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Values {
-    /// Where each value is, in order. Lines that are no JSON stand among them, for the decoder to count.
-    pub(super) places: Vec<Range<usize>>,
-    /// How many of them are JSON.
-    pub(super) whole: usize,
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The values of a text, read as far as the next one needs.
+///
+/// One value per line needs the line. What is not whole by the end of its line may go on to the end of the text, and
+/// all of that is then in memory.
+#[derive(Debug)]
+pub(super) struct Values<R> {
+    reader: R,
+    /// What was read and not yet taken apart begins at `at`.
+    buffer: Vec<u8>,
+    at: usize,
+    /// How far the buffer was searched for the end of a line.
+    searched: usize,
+    /// Where the buffer begins in the text.
+    offset: u64,
+    ended: bool,
+    /// How many values there were so far.
+    pub(super) count: u64,
+    /// How many of them are JSON. Lines that are none stand among them, for the decoder to count.
+    pub(super) whole: u64,
     /// True if the text ends in the middle of a value, which is not among them.
     pub(super) cut: bool,
 }
@@ -27,28 +43,107 @@ enum Next {
     Cut,
 }
 
-impl Values {
-    pub(super) fn of(text: &[u8]) -> Self {
-        let mut values = Self::default();
-        let mut at = 0;
-        while let Some(rest) = text.get(at..) {
-            at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) else { break };
-            let length = match next(rest) {
-                Next::Value(length) => {
-                    values.whole += 1;
-                    length
+/// One value of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value {
+    /// Where it begins in the text.
+    pub(super) at: u64,
+    /// Its bytes.
+    pub(super) json: Vec<u8>,
+}
+
+impl<R: Read> Values<R> {
+    /// The values of what a reader holds, which begins at this place of its text.
+    pub(super) fn of(reader: R, offset: u64) -> Self {
+        let buffer = Vec::new();
+        Self { reader, buffer, at: 0, searched: 0, offset, ended: false, count: 0, whole: 0, cut: false }
+    }
+
+    /// Where the next value begins, or would.
+    pub(super) fn position(&self) -> u64 {
+        self.offset + self.at as u64
+    }
+
+    /// The next value; none at the end, or where the text is cut.
+    pub(super) fn next(&mut self) -> io::Result<Option<Value>> {
+        let Some(place) = self.next_place()? else { return Ok(None) };
+        self.count += 1;
+        let at = self.offset + place.start as u64;
+        self.at = place.end;
+        let is_last = self.ended && self.rest().trim_ascii().is_empty();
+        let json = if is_last && place.start == 0 {
+            // All of it, without a copy.
+            self.buffer.truncate(place.end);
+            self.at = 0;
+            self.offset += place.end as u64;
+            std::mem::take(&mut self.buffer)
+        } else {
+            self.buffer.get(place).unwrap_or_default().to_owned()
+        };
+        Ok(Some(Value { at, json }))
+    }
+
+    fn next_place(&mut self) -> io::Result<Option<Range<usize>>> {
+        let line = loop {
+            let blank = self.rest().iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.at += blank;
+            self.searched = self.searched.max(self.at);
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            match unsearched.iter().position(|byte| *byte == b'\n') {
+                Some(end) => {
+                    self.searched += end;
+                    break self.at..self.searched;
                 }
-                Next::Line => first_line(rest).len(),
-                Next::Cut => {
-                    values.cut = true;
-                    break;
-                }
-            };
-            values.places.push(at..at + length);
-            at += length;
+                None => self.searched = self.buffer.len(),
+            }
+            if self.ended {
+                break self.at..self.searched;
+            }
+            self.fill()?;
+        };
+        if line.is_empty() {
+            return Ok(None);
         }
-        values
+        let text = self.buffer.get(line).unwrap_or_default().trim_ascii_end();
+        let (length, form) = (text.len(), form(text));
+        let is_line = match form {
+            Form::Whole => {
+                self.whole += 1;
+                return Ok(Some(self.at..self.at + length));
+            }
+            Form::Other => !starts_value(text),
+            Form::Cut => false,
+        };
+        while !is_line && !self.ended {
+            self.fill()?;
+        }
+        match if is_line { Next::Line } else { next(self.rest()) } {
+            Next::Value(length) => {
+                self.whole += 1;
+                Ok(Some(self.at..self.at + length))
+            }
+            Next::Line => Ok(Some(self.at..self.at + length)),
+            Next::Cut => {
+                self.cut = true;
+                Ok(None)
+            }
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    /// Reads more, and lets go of what was taken apart.
+    fn fill(&mut self) -> io::Result<()> {
+        let taken = self.at;
+        self.buffer.drain(..taken);
+        self.offset += taken as u64;
+        self.searched -= taken;
+        self.at = 0;
+        let read = (&mut self.reader).take(CHUNK_BYTES as u64).read_to_end(&mut self.buffer)?;
+        self.ended = read == 0;
+        Ok(())
     }
 }
 
@@ -115,10 +210,34 @@ fn later_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
+    /// Hands over a few bytes at a time.
+    struct Slow<'t>(&'t [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    fn values(text: &str, pace: usize) -> (Vec<Value>, Values<Slow<'_>>) {
+        let mut values = Values::of(Slow(text.as_bytes(), pace), 0);
+        let mut found = Vec::new();
+        while let Some(value) = values.next().unwrap() {
+            let (start, length) = (usize::try_from(value.at).unwrap(), value.json.len());
+            assert_eq!(value.json, &text.as_bytes()[start..start + length], "{text}");
+            found.push(value);
+        }
+        (found, values)
+    }
+
     fn pieces(text: &str) -> (Vec<&str>, usize, bool) {
-        let values = Values::of(text.as_bytes());
-        let pieces = values.places.iter().map(|place| text.get(place.clone()).unwrap().trim()).collect();
-        (pieces, values.whole, values.cut)
+        let (found, values) = values(text, usize::MAX);
+        let piece = |value: &Value| {
+            let start = usize::try_from(value.at).unwrap();
+            text.get(start..start + value.json.len()).unwrap().trim()
+        };
+        (found.iter().map(piece).collect(), usize::try_from(values.whole).unwrap(), values.cut)
     }
 
     #[test]
@@ -155,12 +274,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_taken_apart_in_order(bytes in "[\\[\\]{}\",:1aN \n]{0,80}") {
-            let values = Values::of(bytes.as_bytes());
+        fn any_bytes_are_taken_apart_in_order(text in "[\\[\\]{}\",:1aN \n]{0,80}") {
             let mut end = 0;
-            for place in &values.places {
-                proptest::prop_assert!(place.start >= end && place.end > place.start && place.end <= bytes.len());
-                end = place.end;
+            for value in values(&text, 3).0 {
+                proptest::prop_assert!(value.at >= end && !value.json.is_empty());
+                end = value.at + value.json.len() as u64;
             }
         }
     }

@@ -16,6 +16,7 @@ mod content;
 mod docs;
 mod endpoints;
 mod extremes;
+mod families;
 mod folders;
 mod hostile;
 mod privacy;

@@ -53,7 +53,7 @@ fn a_database_nobody_has_open_is_read_whatever_its_name_and_not_a_byte_of_it_cha
 fn read_while(path: &Path, mut happens: impl FnMut() + Send) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut ids = Vec::new();
-    let mut accept = |record: agno_otel::Record| {
+    let mut accept = |_, record: agno_otel::Record| {
         if ids.is_empty() {
             happens();
         }

@@ -23,7 +23,7 @@ use super::{Keep, Oddities, Oddity};
 use crate::model::step::Scalar;
 use record::RunRecord;
 
-pub use usage::settle;
+pub use usage::{Link, settle};
 
 /// How deep a run may lie in a record: a list of rows, a row, a string in it, its list, a run are five.
 const MAX_LAYERS: usize = 8;
@@ -91,11 +91,33 @@ pub struct Decoded {
 ///
 /// Never fails: text that is no JSON, or JSON that is no run, is an oddity.
 pub fn decode(json: &[u8], columns: &Columns, keep: Keep) -> Decoded {
+    decode_text_within(json, columns, keep, 0)
+}
+
+/// Decodes one record as [`decode`] does, and lets go of a string around the JSON, which Agno 2 writes, as soon as it is
+/// opened: a session may be large.
+pub fn decode_owned(json: Vec<u8>, columns: &Columns, keep: Keep) -> Decoded {
+    let is_text = json.trim_ascii_start().first() == Some(&b'"');
+    match serde_json::from_slice::<String>(&json).ok().filter(|text| is_text && starts_value(text)) {
+        None => decode(&json, columns, keep),
+        Some(text) => {
+            drop(json);
+            decode_text_within(text.as_bytes(), columns, keep, 1)
+        }
+    }
+}
+
+fn decode_text_within(json: &[u8], columns: &Columns, keep: Keep, layer: usize) -> Decoded {
     let mut decoded = Decoded { keep, ..Decoded::default() };
     lenient::take_oddities();
-    decode_text(json, &bounded(columns), &mut decoded, 0);
+    decode_text(json, &bounded(columns), &mut decoded, layer);
     decoded.oddities.merge(&lenient::take_oddities());
     decoded
+}
+
+/// True for text that may be JSON with runs in it.
+fn starts_value(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[', '"', 'n'])
 }
 
 /// Columns hold names and ids as the record does.
@@ -169,7 +191,7 @@ fn decode_parsed(parsed: Parsed<'_>, columns: &Columns, decoded: &mut Decoded, l
                 decode_text(item.get().as_bytes(), &Columns { index, ..columns.clone() }, decoded, layer + 1);
             }
         }
-        Parsed::Text(text) if text.trim_start().starts_with(['{', '[', '"', 'n']) => {
+        Parsed::Text(text) if starts_value(&text) => {
             decode_text(text.as_bytes(), columns, decoded, layer + 1);
         }
         // An unset JSON column holds `null`.

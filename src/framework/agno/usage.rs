@@ -30,6 +30,38 @@ pub(crate) struct Detail {
     pub(crate) step_run_id: Option<String>,
 }
 
+/// Something by which runs hang together: what is said of one may change what another spent, or where it is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Link<'r> {
+    /// A session by its id. All runs without one are taken together: their messages may be each other's.
+    Session(Option<&'r str>),
+    /// A run by its id.
+    Run(&'r str),
+}
+
+impl DecodedRun {
+    /// Everything this run hangs together with, itself first. [`settle`] and `Forest::of` look no further.
+    pub fn links(&self) -> impl Iterator<Item = Link<'_>> {
+        let run = &self.run;
+        let details = match &self.recorded {
+            Recorded::Details(details) | Recorded::Steps(details) => details.as_slice(),
+            Recorded::Sum(detail) => std::slice::from_ref(detail.as_ref()),
+            Recorded::Messages => &[],
+        };
+        let others = [&run.parent_run_id, &run.forked_from_run_id, &run.regenerated_from];
+        let runs = others
+            .into_iter()
+            .chain(run.steps.iter().map(|step| &step.run_id))
+            .chain(details.iter().map(|detail| &detail.step_run_id))
+            .flatten();
+        let origin = run.forked_from_session_id.as_deref().map(|session| Link::Session(Some(session)));
+        [Link::Run(&run.key.run_id), Link::Session(run.session_id.as_deref())]
+            .into_iter()
+            .chain(origin)
+            .chain(runs.map(|id| Link::Run(id)))
+    }
+}
+
 /// Decides, over all runs at once, which run each message belongs to and what each run spent.
 ///
 /// Within a session a message id belongs to one run: to the original rather than to a continuation, then to the

@@ -90,10 +90,10 @@ pub(crate) fn records(paths: &[&Path]) -> (Vec<Record>, Oddities) {
     let mut records = Vec::new();
     let mut oddities = Oddities::default();
     for path in paths {
-        let mut accept = |record| records.push(record);
+        let mut accept = |_, record| records.push(record);
         let found =
             runtime.block_on(source::read(&Location::of(path), &Tables::default(), &mut accept)).unwrap();
-        oddities.merge(&found);
+        oddities.merge(&found.oddities);
     }
     (records, oddities)
 }

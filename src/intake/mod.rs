@@ -1,12 +1,19 @@
 //! The way in: records become runs, runs become traces and counts.
 //!
-//! Everything is gathered before anything is counted, because what a run spent depends on others: a copy of a
-//! forked session on its original, a step on the run it executed. The result does not depend on the order in
-//! which records arrive, nor on how often.
+//! All of a family ([`Family`]) is gathered before any of it is counted, because what a run spent depends on
+//! others: a copy of a forked session on its original, a step on the run it executed. The result does not depend
+//! on the order in which records arrive, nor on how often.
 
-use std::cmp::Ordering;
+mod copies;
+mod families;
+mod survey;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+
+use copies::Copies;
+pub use families::Family;
+pub use survey::{Survey, Surveyed};
 
 use crate::framework::agno::{self, DecodedRun};
 use crate::framework::{Keep, Oddities, Oddity};
@@ -24,8 +31,6 @@ use crate::source::Record;
 pub struct Intake {
     runs: BTreeMap<RunKey, Copies>,
     keep: Keep,
-    records: u64,
-    decoded: u64,
     /// What was odd so far.
     pub oddities: Oddities,
 }
@@ -39,8 +44,6 @@ pub struct Gathered {
     pub places: Places,
     /// The times of each trace.
     pub times: Vec<Vec<Times>>,
-    /// Records read.
-    pub records: u64,
     /// What was odd.
     pub oddities: Oddities,
 }
@@ -53,23 +56,20 @@ impl Intake {
 
     /// Takes one record.
     pub fn accept(&mut self, record: &Record) {
-        self.records += 1;
         let decoded = agno::decode(&record.json, &record.columns, self.keep);
         self.oddities.merge(&decoded.oddities);
         for run in decoded.runs {
-            self.decoded += 1;
-            match self.runs.entry(run.run.key.clone()) {
-                Entry::Vacant(place) => {
-                    place.insert(Copies::of(run));
-                }
-                Entry::Occupied(mut known) => known.get_mut().add(run),
-            }
+            self.add(run);
         }
     }
 
-    /// How many runs were decoded so far, copies included.
-    pub fn decoded(&self) -> u64 {
-        self.decoded
+    fn add(&mut self, run: DecodedRun) {
+        match self.runs.entry(run.run.key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(Copies::of(run));
+            }
+            Entry::Occupied(mut known) => known.get_mut().add(run),
+        }
     }
 
     /// Puts together what was gathered. `received_ns` stands in where a run carries no time at all.
@@ -83,7 +83,7 @@ impl Intake {
         let of_trace = |trace| timeline::reconstruct(trace, &forest.runs, received_ns);
         let times = forest.traces.iter().map(of_trace).collect();
         let places = Places::of(&forest);
-        Gathered { places, times, forest, records: self.records, oddities: self.oddities }
+        Gathered { places, times, forest, oddities: self.oddities }
     }
 
     /// A run seen before its first message has no message to be told apart by; it is the run of that id that
@@ -102,91 +102,6 @@ impl Intake {
     }
 }
 
-/// The copies of one run: the best of them, and what of its place any of them says.
-#[derive(Debug)]
-struct Copies {
-    best: DecodedRun,
-    rank: Rank,
-    parent_run_id: Known<String>,
-    session_id: Known<String>,
-    user_id: Known<String>,
-    stored_at_s: Known<i64>,
-    index: Known<i64>,
-    answer_hash: Known<u64>,
-}
-
-/// What makes one copy better than another: the more final, then the one with more messages, then the one stored
-/// later.
-type Rank = (u8, usize, Option<i64>, bool);
-
-/// A value, and the rank of the best copy that has one.
-type Known<T> = Option<(Rank, T)>;
-
-impl Copies {
-    fn of(copy: DecodedRun) -> Self {
-        let run = &copy.run;
-        let parts = run.calls.len() + run.tools.len() + run.messages.len();
-        let rank = (run.status.finality(), parts, run.stored_at_s, run.index.is_some());
-        Self {
-            rank,
-            parent_run_id: run.parent_run_id.clone().map(|id| (rank, id)),
-            session_id: run.session_id.clone().map(|id| (rank, id)),
-            user_id: run.user_id.clone().map(|id| (rank, id)),
-            stored_at_s: run.stored_at_s.map(|at| (rank, at)),
-            index: run.index.map(|index| (rank, index)),
-            answer_hash: run.answer_hash.map(|hash| (rank, hash)),
-            best: copy,
-        }
-    }
-
-    /// Adds a copy. The result does not depend on the order: everything is the greatest of what was added.
-    fn add(&mut self, copy: DecodedRun) {
-        let other = Self::of(copy);
-        let is_better = match other.rank.cmp(&self.rank) {
-            Ordering::Greater => true,
-            // Copies that differ in nothing that ranks: any rule will do that does not depend on their order.
-            Ordering::Equal => tie(&other.best, &self.best).is_gt(),
-            Ordering::Less => false,
-        };
-        if is_better {
-            (self.best, self.rank) = (other.best, other.rank);
-        }
-        keep_greatest(&mut self.parent_run_id, other.parent_run_id);
-        keep_greatest(&mut self.session_id, other.session_id);
-        keep_greatest(&mut self.user_id, other.user_id);
-        keep_greatest(&mut self.stored_at_s, other.stored_at_s);
-        keep_greatest(&mut self.index, other.index);
-        keep_greatest(&mut self.answer_hash, other.answer_hash);
-    }
-
-    /// The best copy; what it does not say of its place is taken from the others.
-    fn merged(self) -> DecodedRun {
-        fn value<T>(known: Known<T>) -> Option<T> {
-            known.map(|(_, value)| value)
-        }
-        let mut best = self.best;
-        best.run.parent_run_id = value(self.parent_run_id);
-        best.run.session_id = value(self.session_id);
-        best.run.user_id = value(self.user_id);
-        best.run.stored_at_s = value(self.stored_at_s);
-        best.run.index = value(self.index);
-        best.run.answer_hash = value(self.answer_hash);
-        best
-    }
-}
-
-fn keep_greatest<T: Ord>(known: &mut T, other: T) {
-    if other > *known {
-        *known = other;
-    }
-}
-
-/// Content comes last and is silent in `Debug`, so that keeping it changes no choice but that between copies
-/// which differ in nothing else.
-fn tie(a: &DecodedRun, b: &DecodedRun) -> Ordering {
-    format!("{a:?}").cmp(&format!("{b:?}")).then_with(|| a.run.content.cmp(&b.run.content))
-}
-
 impl Gathered {
     /// The spans of every trace.
     pub fn spans(&self, settings: Settings) -> Vec<TraceSpans> {
@@ -198,7 +113,7 @@ impl Gathered {
         spans::spans(&self.forest, &self.places, &self.times, settings)
     }
 
-    /// Counts everything in a ledger, and closes its sessions: nothing more will come.
+    /// Counts everything in a ledger, and closes its sessions: nothing more will come of them.
     pub fn count(&self, ledger: &mut Ledger, settings: Settings) {
         for trace in &self.forest.traces {
             for (at, node) in trace.nodes.iter().enumerate() {
@@ -215,13 +130,6 @@ impl Gathered {
             }
         }
         ledger.close_sessions();
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
-        ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
-        ledger.set(&names::BRIDGE_RECORDS, Vec::new(), self.records);
-        for (oddity, count) in self.oddities.iter() {
-            ledger.set(&names::BRIDGE_ODDITIES, vec![(names::ODDITY, oddity.as_str().to_owned())], count);
-        }
     }
 
     /// Everything spent.
@@ -248,5 +156,16 @@ impl Gathered {
                 interval.end_ns = interval.end_ns.saturating_add(by);
             }
         }
+    }
+}
+
+/// Counts what was read, in the bridge's own series.
+pub fn count_reading(ledger: &mut Ledger, records: u64, oddities: &Oddities) {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
+    ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
+    ledger.set(&names::BRIDGE_RECORDS, Vec::new(), records);
+    for (oddity, count) in oddities.iter() {
+        ledger.set(&names::BRIDGE_ODDITIES, vec![(names::ODDITY, oddity.as_str().to_owned())], count);
     }
 }

@@ -1,0 +1,117 @@
+//! Sources read twice: once to learn which records belong together, then family by family.
+//!
+//! So little is kept in memory however much there is to read: some bytes a run, and the runs of one family
+//! (`docs/adr/0012-family-by-family.md`).
+
+use super::families::{Families, Family};
+use super::{Gathered, Intake};
+use crate::framework::agno;
+use crate::framework::{Keep, Oddities};
+use crate::source::{Error, Record, Source, Spot};
+
+/// A first reading of sources.
+#[derive(Debug, Default)]
+pub struct Survey {
+    sources: Vec<Source>,
+    /// Parts of the sources that were read whole.
+    parts: u32,
+    families: Families,
+    decoded: u64,
+    records: u64,
+    oddities: Oddities,
+}
+
+impl Survey {
+    /// Takes one record of the source that is being read.
+    pub fn accept(&mut self, mut spot: Spot, record: Record) {
+        let decoded = agno::decode_owned(record.json, &record.columns, Keep::Figures);
+        self.records += 1;
+        self.decoded += decoded.runs.len() as u64;
+        self.oddities.merge(&decoded.oddities);
+        spot.part += self.parts;
+        self.families.add(spot, &decoded.runs);
+    }
+
+    /// Takes a source that was read whole.
+    pub fn add(&mut self, source: Source) {
+        self.oddities.merge(&source.oddities);
+        self.parts += source.parts();
+        self.sources.push(source);
+    }
+
+    /// How many runs were decoded so far, copies included.
+    pub fn decoded(&self) -> u64 {
+        self.decoded
+    }
+
+    /// What was odd so far.
+    pub fn oddities(&self) -> &Oddities {
+        &self.oddities
+    }
+
+    /// Ends the first reading.
+    pub fn finish(mut self) -> Surveyed {
+        self.families.sort();
+        let Self { sources, families, records, oddities, .. } = self;
+        Surveyed { sources, families, records, oddities }
+    }
+}
+
+/// Sources, and which of their records belong together.
+#[derive(Debug)]
+pub struct Surveyed {
+    sources: Vec<Source>,
+    families: Families,
+    /// Records read.
+    pub records: u64,
+    /// What was odd about them.
+    pub oddities: Oddities,
+}
+
+impl Surveyed {
+    /// How many records hold runs.
+    pub fn len(&self) -> usize {
+        self.families.records()
+    }
+
+    /// True if no record holds a run.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every family of records.
+    pub fn families(&self) -> impl Iterator<Item = Family<'_>> {
+        self.families.iter()
+    }
+
+    /// Reads the records of some families again, and puts their runs together. `received_ns` stands in where a run
+    /// carries no time at all.
+    ///
+    /// Runs are taken as they are by now. Those that came since the first reading are left out: other families may
+    /// hold something of theirs.
+    pub async fn gather(
+        &self,
+        families: &[Family<'_>],
+        keep: Keep,
+        received_ns: u64,
+    ) -> Result<Gathered, Error> {
+        let mut intake = Intake::keeping(keep);
+        for spot in families.iter().flat_map(Family::spots) {
+            let Some(record) = self.fetch(spot).await? else { continue };
+            let decoded = agno::decode_owned(record.json, &record.columns, keep);
+            let known = decoded.runs.into_iter().filter(|run| self.families.know(run, families));
+            known.for_each(|run| intake.add(run));
+        }
+        Ok(intake.finish(received_ns))
+    }
+
+    async fn fetch(&self, mut spot: Spot) -> Result<Option<Record>, Error> {
+        for source in &self.sources {
+            if spot.part < source.parts() {
+                return source.fetch(spot).await;
+            }
+            spot.part -= source.parts();
+        }
+        Ok(None)
+    }
+}
