@@ -10,13 +10,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::summary::Summary;
 use super::{AllRefused, Ended, Said, Sources};
 use crate::clock::Clock;
-use crate::config::{Config, Destination};
+use crate::config::{self, Config, Destination, Observed};
 use crate::delivery::{self, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::framework::Oddities;
 use crate::intake::Gathered;
 use crate::ledger::Ledger;
+use crate::observe::{About, Underway};
 use crate::otel::names;
 use crate::otel::request::{Chunk, MAX_REQUEST_BYTES, metric_chunks, trace_chunks};
 use crate::otel::{Resource, Settings, metrics};
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
     said: Said,
     /// Write OTLP/JSON lines to a file instead of sending, as the Collector's file exporter does; - for
     /// standard output.
-    #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with = "endpoint")]
+    #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with_all = ["endpoint", "observe"])]
     to: Option<PathBuf>,
     /// Keep what the destination refuses: requests are appended to this file, as lines of OTLP/JSON.
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
@@ -39,6 +40,15 @@ pub(super) struct Arguments {
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so not beside a file.
+    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+        let flags = self.destination.flags();
+        let config = Config { flags: &flags, environment: &super::variable };
+        if self.to.is_some() { Ok(None) } else { config.observed() }
+    }
 }
 
 /// The way to a destination.
@@ -171,27 +181,34 @@ impl Outgoing<'_> {
         let progress = bar(self.gathered.forest.traces.len());
         let mut request: Vec<Chunk> = Vec::new();
         let mut bytes = 0;
+        let mut underway = Underway::default();
         for trace in self.gathered.traces(self.settings) {
             sent.traces += 1;
             progress.inc(1);
+            let about = About::of(&trace);
             for chunk in trace_chunks(trace.spans, self.resource) {
                 sent.spans += chunk.items;
                 if bytes > 0 && bytes + chunk.bytes.len() > MAX_REQUEST_BYTES {
-                    way.take(Signal::Traces, &std::mem::take(&mut request), &mut sent.gave_up).await?;
+                    let full = std::mem::take(&mut request);
+                    let taken = way.take(Signal::Traces, &full, &mut sent.gave_up);
+                    underway.deliver(Signal::Traces, taken).await?;
                     bytes = 0;
                 }
                 bytes += chunk.bytes.len();
                 request.push(chunk);
+                underway.holds(&about);
             }
         }
-        way.take(Signal::Traces, &request, &mut sent.gave_up).await?;
+        let taken = way.take(Signal::Traces, &request, &mut sent.gave_up);
+        underway.deliver(Signal::Traces, taken).await?;
         let mut ledger = Ledger::default();
         self.gathered.count(&mut ledger, self.settings);
         way.count(&mut ledger);
         let released = ledger.release(self.clock.now_ns());
         sent.series = released.len();
         for chunk in metric_chunks(metrics::metrics(&released), self.resource) {
-            way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up).await?;
+            let taken = way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up);
+            underway.deliver(Signal::Metrics, taken).await?;
         }
         progress.finish_and_clear();
         sent.sessions = ledger.session_count();

@@ -18,6 +18,7 @@ mod endpoints;
 mod extremes;
 mod folders;
 mod hostile;
+mod observe;
 mod privacy;
 mod reading;
 mod seeds;
