@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{Instrument as _, Level, debug, event, field, info, info_span};
 
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Attempt, Exporter, Request, Signal};
@@ -16,6 +16,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Reasons kept for the report; a server that gives each request another would fill the memory.
 const MAX_REASONS: usize = 16;
+
+/// The target of events that count: for `observe` alone, not for people.
+pub const COUNTERS: &str = "agno_otel::counters";
+
+/// The target of events with words of a server: for people alone. It was sent content, if that was asked for, and
+/// may quote it.
+pub const SERVERS_WORDS: &str = "agno_otel::servers_words";
 
 /// What became of the requests of one signal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,11 +179,39 @@ impl Delivery {
         Ok(())
     }
 
+    async fn attempt(&self, request: &Request<'_>) -> Attempt {
+        let exporter = self.exporter(request.signal);
+        let span = info_span!(
+            "attempt",
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            agno_otel.target = exporter.target(),
+            agno_otel.bytes = request.len(),
+            agno_otel.outcome = field::Empty,
+        );
+        let attempt = exporter.export(request).instrument(span.clone()).await;
+        span.record("agno_otel.outcome", name(&attempt));
+        if !matches!(attempt, Attempt::Delivered { rejected: 0, .. }) {
+            span.record("otel.status_code", "error");
+        }
+        let (signal, outcome) = (request.signal.name(), name(&attempt));
+        let sent = if outcome == "delivered" { request.len() as u64 } else { 0 };
+        event!(
+            target: COUNTERS,
+            Level::TRACE,
+            monotonic_counter.agno_otel.attempts = 1_u64,
+            agno_otel.signal = signal,
+            agno_otel.outcome = outcome,
+        );
+        event!(target: COUNTERS, Level::TRACE, monotonic_counter.agno_otel.sent_bytes = sent, agno_otel.signal = signal);
+        attempt
+    }
+
     async fn attempt_until_it_ends(&mut self, request: &Request<'_>) -> Result<End, Error> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let attempt = self.exporter(request.signal).export(request).await;
+            let attempt = self.attempt(request).await;
             let sent = self.report.of_mut(request.signal);
             *sent.attempts.entry(name(&attempt)).or_default() += 1;
             match attempt {
@@ -202,7 +237,7 @@ impl Delivery {
                         let reason = reason + asks.as_deref().unwrap_or_default();
                         return Err(Error::GaveUp { target: self.target(request.signal), waited, reason });
                     }
-                    info!(target = self.target(request.signal), %reason, ?pause, "will try again");
+                    info!(target: SERVERS_WORDS, to = self.target(request.signal), %reason, ?pause, "will try again");
                     tokio::time::sleep(pause).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
@@ -219,7 +254,8 @@ impl Delivery {
         reason: &str,
     ) -> Result<Vec<Part<'r>>, Error> {
         let signal = request.signal;
-        info!(target = self.target(signal), bytes = request.len(), reason, "too large; sending it in parts");
+        let to = self.target(signal);
+        info!(target: SERVERS_WORDS, to, bytes = request.len(), reason, "too large; sending it in parts");
         if let Some((first, second)) = part.halves(signal) {
             *self.limit(signal) = request.len() / 2;
             return Ok(vec![second, first]);

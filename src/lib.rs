@@ -50,6 +50,8 @@ pub mod source;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod observe;
 
 pub use intake::{Gathered, Intake, Survey};
 pub use ledger::Ledger;

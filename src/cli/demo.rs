@@ -6,9 +6,9 @@ use anyhow::Context as _;
 
 use super::send::{Outgoing, Way, delivery};
 use super::summary::Summary;
-use super::{Destination, Ended, Said, Sources, show};
+use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Flags, Observed};
 
 /// Written by Agno 3.1 against a mock provider: `examples/README.md`.
 const DATABASE: &[u8] = include_bytes!("../../examples/demo.db");
@@ -23,10 +23,25 @@ pub(super) struct Arguments {
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    own: Own,
+}
+
+impl Arguments {
+    /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so nowhere without an endpoint.
+    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+        let flags = self.flags();
+        let config = Config { flags: &flags, environment: &super::variable };
+        if config.names_endpoint() { config.observed() } else { Ok(None) }
+    }
+
+    fn flags(&self) -> Flags {
+        Flags { observe: self.own.observe, ..Flags::default() }
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let flags = Destination::default().flags();
+    let flags = arguments.flags();
     let config = Config { flags: &flags, environment: &super::variable };
     let destination = if config.names_endpoint() { Some(config.destination()?) } else { None };
     let mut resource = super::resource(config);

@@ -3,9 +3,13 @@
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::export::print::Paint;
+use crate::observe::{Observing, is_for_people};
 
 /// A variable of ours that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +28,7 @@ pub(super) fn expect_utf8() -> Result<(), NotUtf8> {
     for (name, value) in env::vars_os() {
         let name = name.to_string_lossy();
         let is_ours = name.starts_with("OTEL_EXPORTER_OTLP_")
-            || ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"].contains(&&*name);
+            || ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "AGNO_OTEL_OBSERVE"].contains(&&*name);
         if is_ours && value.to_str().is_none() {
             return Err(NotUtf8 { name: name.into_owned() });
         }
@@ -52,8 +56,8 @@ pub(super) fn warn_of_unfollowed() {
     }
 }
 
-/// Writes logs to standard error, as much as RUST_LOG or else the flags say.
-pub(super) fn log(verbose: u8) {
+/// Writes logs to standard error, as much as RUST_LOG or else the flags say; what is observed goes its own way.
+pub(super) fn log(verbose: u8, observing: Option<&Observing>) {
     let level = match verbose {
         0 => "warn",
         1 => "info",
@@ -67,12 +71,18 @@ pub(super) fn log(verbose: u8) {
         Err(VarError::NotUnicode(_)) => (None, Some("not UTF-8".to_owned())),
         Ok(_) | Err(VarError::NotPresent) => (None, None),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(format!("agno_otel={level}"))))
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("agno_otel={level}")));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(paint(&io::stderr()) == Paint::Ansi)
         .with_target(false)
-        .init();
+        .with_filter(filter.and(filter_fn(is_for_people)));
+    let registry = tracing_subscriber::registry().with(lines);
+    match observing {
+        // No layer that is none: beside one, what nobody wants to know would be made all the same.
+        None => registry.init(),
+        Some(observing) => registry.with(observing.layer()).init(),
+    }
     if let Some(error) = wrong {
         tracing::warn!(error, "RUST_LOG is not understood, and passed over; write it as agno_otel=debug");
     }

@@ -4,6 +4,7 @@
 mod demo;
 mod environment;
 mod named;
+mod own;
 mod send;
 mod show;
 mod summary;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::Instrument as _;
 
 use crate::config::{Config, Flags};
 use crate::delivery;
@@ -27,7 +29,7 @@ use crate::framework::{Keep, Oddities};
 use crate::intake::{Survey, Surveyed};
 use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
-use crate::{config, source};
+use crate::{config, observe, source};
 use environment::{NotUtf8, variable};
 use named::Names;
 
@@ -103,6 +105,17 @@ struct Destination {
     /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]
     #[arg(long, value_name = "NAME")]
     service_name: Option<String>,
+    #[command(flatten)]
+    own: Own,
+}
+
+/// What the bridge says of itself.
+#[derive(Debug, Clone, Copy, Default, Args)]
+struct Own {
+    /// Send logs, spans and counters of agno-otel itself too, to the same endpoint, as service agno-otel
+    /// [env: AGNO_OTEL_OBSERVE=true; default: off]
+    #[arg(long)]
+    observe: bool,
 }
 
 /// What is said.
@@ -197,8 +210,14 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    environment::log(arguments.verbose);
-    match run(arguments.command) {
+    let observing = own::start(&arguments.command);
+    environment::log(arguments.verbose, observing.as_ref().ok().and_then(Option::as_ref));
+    let (observing, ended) = match observing {
+        Ok(observing) => (observing, run(arguments.command)),
+        Err(error) => (None, Err(error)),
+    };
+    let is_stopped = ended.as_ref().is_err_and(anyhow::Error::is::<Stopped>);
+    let code = match ended {
         Ok(ended) => ExitCode::from(ended as u8),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -206,7 +225,9 @@ pub fn main() -> ExitCode {
             writeln!(io::stderr(), "agno-otel: {}", plain(&chain)).ok();
             ExitCode::from(code_of(&error))
         }
-    }
+    };
+    own::stop(observing, is_stopped);
+    code
 }
 
 /// Does the work on a thread of its own, so that a signal is heard while the work reads or computes. When one
@@ -229,13 +250,17 @@ fn work(command: Command) -> anyhow::Result<Ended> {
         environment::expect_utf8()?;
         environment::warn_of_unfollowed();
     }
-    runtime()?.block_on(async {
+    let span = own::span(&command);
+    let commanded = async {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
             Command::Show(arguments) => show::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }
-    })
+    };
+    let ended = runtime()?.block_on(commanded.instrument(span.clone()));
+    own::ended(&span, &ended);
+    ended
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -257,6 +282,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<config::Error>()
         || error.is::<send::OwnSource>()
         || error.is::<TlsError>()
+        || error.is::<observe::Error>()
         || error.is::<StdinTwice>()
         || error.is::<NotUtf8>()
     {
@@ -295,6 +321,7 @@ impl Destination {
             certificate: self.certificate.clone(),
             client_certificate: self.client_certificate.clone(),
             client_key: self.client_key.clone(),
+            observe: self.own.observe,
         }
     }
 }
@@ -321,8 +348,10 @@ async fn survey(sources: &Sources) -> anyhow::Result<Surveyed> {
             survey.accept(spot, record);
             progress.set_position(survey.decoded() - before);
         };
-        let source = names.read(&source::Location::of(path), &mut accept).await?;
+        let read = own::reading(path);
+        let source = names.read(&source::Location::of(path), &mut accept).instrument(read.clone()).await?;
         survey.add(source);
+        read.record("agno_otel.runs", survey.decoded() - before);
         if survey.decoded() == before {
             no_runs(path, &odd_before, survey.oddities())?;
         }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::summary::Summary;
 use super::{AllRefused, Ended, Said, Sources};
 use crate::clock::Clock;
-use crate::config::{Config, Destination};
+use crate::config::{self, Config, Destination, Observed};
 use crate::delivery::{self, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
@@ -18,6 +18,7 @@ use crate::framework::Oddities;
 use crate::intake::{Gathered, Surveyed, count_reading};
 use crate::ledger::Ledger;
 use crate::model::{RunKind, Tokens};
+use crate::observe::{About, Underway};
 use crate::otel::names;
 use crate::otel::request::{Chunk, metric_chunks, trace_chunks};
 use crate::otel::{Resource, Settings, metrics};
@@ -36,7 +37,7 @@ pub(super) struct Arguments {
     said: Said,
     /// Write OTLP/JSON lines to a file instead of sending, as the Collector's file exporter does; - for
     /// standard output.
-    #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with = "endpoint")]
+    #[arg(long, value_name = "otlp-json:FILE", value_parser = parse_to, conflicts_with_all = ["endpoint", "observe"])]
     to: Option<PathBuf>,
     /// Keep what the destination refuses: requests are appended to this file, as lines of OTLP/JSON.
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
@@ -44,6 +45,15 @@ pub(super) struct Arguments {
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so not beside a file.
+    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+        let flags = self.destination.flags();
+        let config = Config { flags: &flags, environment: &super::variable };
+        if self.to.is_some() { Ok(None) } else { config.observed() }
+    }
 }
 
 /// The way to a destination.
@@ -184,20 +194,22 @@ pub(super) struct Outgoing<'o> {
     /// What of the next request is there already.
     request: Vec<Chunk>,
     bytes: usize,
+    underway: Underway,
     sent: Sent,
 }
 
 impl<'o> Outgoing<'o> {
     pub(super) fn new(way: &'o mut Way, resource: &'o Resource, settings: Settings, clock: Clock) -> Self {
         let sent = Sent { targets: way.targets(), ..Sent::default() };
-        let (ledger, request) = (Ledger::default(), Vec::new());
-        Self { way, resource, settings, clock, ledger, request, bytes: 0, sent }
+        let (ledger, request, underway) = (Ledger::default(), Vec::new(), Underway::default());
+        Self { way, resource, settings, clock, ledger, request, bytes: 0, underway, sent }
     }
 
     /// Counts the runs of a family and sends their traces, each made when it is its turn.
     pub(super) async fn send(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
         for trace in gathered.traces(self.settings) {
             self.sent.traces += 1;
+            let about = About::of(&trace);
             for chunk in trace_chunks(trace.spans, self.resource) {
                 self.sent.spans += chunk.items;
                 if self.bytes > 0 && self.bytes + chunk.bytes.len() > FULL_REQUEST_BYTES {
@@ -205,6 +217,7 @@ impl<'o> Outgoing<'o> {
                 }
                 self.bytes += chunk.bytes.len();
                 self.request.push(chunk);
+                self.underway.holds(&about);
             }
         }
         gathered.count(&mut self.ledger, self.settings);
@@ -222,13 +235,14 @@ impl<'o> Outgoing<'o> {
     async fn flush(&mut self) -> Result<(), delivery::Error> {
         let request = std::mem::take(&mut self.request);
         self.bytes = 0;
-        self.way.take(Signal::Traces, &request, &mut self.sent.gave_up).await
+        let taken = self.way.take(Signal::Traces, &request, &mut self.sent.gave_up);
+        self.underway.deliver(Signal::Traces, taken).await
     }
 
     /// Sends what is left, and the metrics.
     pub(super) async fn finish(mut self, surveyed: &Surveyed) -> anyhow::Result<Sent> {
         self.flush().await?;
-        let Self { way, resource, clock, mut ledger, mut sent, .. } = self;
+        let Self { way, resource, clock, mut ledger, mut underway, mut sent, .. } = self;
         sent.records = surveyed.records;
         sent.oddities.merge(&surveyed.oddities);
         count_reading(&mut ledger, sent.records, &sent.oddities);
@@ -236,7 +250,8 @@ impl<'o> Outgoing<'o> {
         let released = ledger.release(clock.now_ns());
         sent.series = released.len();
         for chunk in metric_chunks(metrics::metrics(&released), resource) {
-            way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up).await?;
+            let taken = way.take(Signal::Metrics, std::slice::from_ref(&chunk), &mut sent.gave_up);
+            underway.deliver(Signal::Metrics, taken).await?;
         }
         sent.sessions = ledger.session_count();
         sent.oddities.merge(&ledger.oddities());

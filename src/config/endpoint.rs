@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::{Config, Error};
-use crate::export::{Compression, Endpoint, Identity, Protocol, Signal, Tls};
+use crate::export::{Compression, Endpoint, Identity, Protocol, Service, Tls};
 
 /// How long one attempt may take by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,15 +24,16 @@ fn default_endpoint(protocol: Protocol) -> &'static str {
 }
 
 /// The part of variable names that names a signal, and the path of its requests.
-fn names(signal: Signal) -> (&'static str, &'static str) {
+fn names(signal: Service) -> (&'static str, &'static str) {
     match signal {
-        Signal::Traces => ("TRACES", "v1/traces"),
-        Signal::Metrics => ("METRICS", "v1/metrics"),
+        Service::Traces => ("TRACES", "v1/traces"),
+        Service::Metrics => ("METRICS", "v1/metrics"),
+        Service::Logs => ("LOGS", "v1/logs"),
     }
 }
 
 impl Config<'_> {
-    pub(super) fn endpoint(&self, signal: Signal) -> Result<Endpoint, Error> {
+    pub(super) fn endpoint(&self, signal: Service) -> Result<Endpoint, Error> {
         let protocol = self.protocol(signal)?;
         let (url, credentials) = self.url(signal, protocol)?;
         let mut headers = self.headers(signal)?;
@@ -51,7 +52,12 @@ impl Config<'_> {
     }
 
     /// A setting of one signal: the flag, else the signal's own variable, else the general one; with its name.
-    fn setting(&self, signal: Signal, flag: (&str, Option<&String>), name: &str) -> Option<(String, String)> {
+    fn setting(
+        &self,
+        signal: Service,
+        flag: (&str, Option<&String>),
+        name: &str,
+    ) -> Option<(String, String)> {
         if let (flag, Some(value)) = flag {
             return Some((flag.to_owned(), value.clone()));
         }
@@ -61,7 +67,7 @@ impl Config<'_> {
             .find_map(|variable| self.get(&variable).map(|value| (variable, value)))
     }
 
-    fn protocol(&self, signal: Signal) -> Result<Protocol, Error> {
+    fn protocol(&self, signal: Service) -> Result<Protocol, Error> {
         let setting = self.setting(signal, ("--protocol", self.flags.protocol.as_ref()), "PROTOCOL");
         let Some((name, value)) = setting else {
             return Ok(Protocol::HttpProtobuf);
@@ -76,7 +82,7 @@ impl Config<'_> {
     /// The URL, and the header that its user and password mean.
     fn url(
         &self,
-        signal: Signal,
+        signal: Service,
         protocol: Protocol,
     ) -> Result<(Uri, Option<(HeaderName, HeaderValue)>), Error> {
         let (signal, path) = names(signal);
@@ -116,7 +122,7 @@ impl Config<'_> {
     }
 
     /// Headers in the form of W3C baggage: `name=value,name=value`, percent-encoded. Flags come on top.
-    fn headers(&self, signal: Signal) -> Result<HeaderMap, Error> {
+    fn headers(&self, signal: Service) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         if let Some((name, value)) = self.setting(signal, ("", None), "HEADERS") {
             for (place, entry) in
@@ -140,7 +146,7 @@ impl Config<'_> {
         Ok(headers)
     }
 
-    fn timeout(&self, signal: Signal) -> Result<Duration, Error> {
+    fn timeout(&self, signal: Service) -> Result<Duration, Error> {
         if let Some(timeout) = self.flags.timeout {
             return Ok(timeout);
         }
@@ -154,7 +160,7 @@ impl Config<'_> {
 
     /// As asked for; else none to this machine, where it costs more than it saves, and gzip elsewhere, for every
     /// OTLP server understands it.
-    fn compression(&self, signal: Signal, url: &Uri) -> Result<Compression, Error> {
+    fn compression(&self, signal: Service, url: &Uri) -> Result<Compression, Error> {
         let setting = self.setting(signal, ("--compression", self.flags.compression.as_ref()), "COMPRESSION");
         let Some((name, value)) = setting else {
             return Ok(if is_loopback(url) { Compression::None } else { Compression::Gzip });
@@ -167,7 +173,7 @@ impl Config<'_> {
         }
     }
 
-    fn tls(&self, signal: Signal) -> Result<Tls, Error> {
+    fn tls(&self, signal: Service) -> Result<Tls, Error> {
         let file = |flag: (&str, &Option<String>), name| {
             self.setting(signal, (flag.0, flag.1.as_ref()), name)
                 .map(|(name, path)| (name, PathBuf::from(path)))

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use crate::export::{Endpoint, Signal};
+use crate::export::{Endpoint, Service};
 use crate::otel::{Mode, Resource};
 
 /// `service.name` where the application gives none.
 const DEFAULT_SERVICE_NAME: &str = "agno";
+
+/// Turns the bridge's own telemetry on, as `--observe` does.
+const OBSERVE: &str = "AGNO_OTEL_OBSERVE";
 
 /// OpenTelemetry's own switch for content, as its Python instrumentations read it.
 const CAPTURE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
@@ -43,6 +46,8 @@ pub struct Flags {
     pub client_key: Option<String>,
     /// `service.name`.
     pub service_name: Option<String>,
+    /// Whether the bridge's own telemetry is sent.
+    pub observe: bool,
 }
 
 /// What was asked for, not yet checked: flags, and the environment behind them.
@@ -62,6 +67,17 @@ pub struct Destination {
     pub traces: Endpoint,
     /// Where metrics go.
     pub metrics: Endpoint,
+}
+
+/// Where the bridge's own telemetry goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Where its spans go.
+    pub traces: Endpoint,
+    /// Where its metrics go.
+    pub metrics: Endpoint,
+    /// Where its log records go.
+    pub logs: Endpoint,
 }
 
 /// What is wrong with what was asked for.
@@ -118,6 +134,12 @@ pub enum Error {
         /// What is not there.
         missing: &'static str,
     },
+    /// Neither yes nor no.
+    #[error("{OBSERVE}: \"{value}\" is neither true nor false")]
+    Observe {
+        /// What it says.
+        value: String,
+    },
     /// Content in a way we cannot send it.
     #[error("{CAPTURE}: \"{value}\" {why}; {CAPTURE_WAYS}")]
     Capture {
@@ -134,8 +156,28 @@ pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 impl Config<'_> {
     /// Where to send, checked.
     pub fn destination(&self) -> Result<Destination, Error> {
-        let traces = self.endpoint(Signal::Traces)?;
-        Ok(Destination { traces, metrics: self.endpoint(Signal::Metrics)? })
+        let traces = self.endpoint(Service::Traces)?;
+        Ok(Destination { traces, metrics: self.endpoint(Service::Metrics)? })
+    }
+
+    /// Where to send what the bridge says of itself: spans and metrics as those of runs. None: it was not asked
+    /// for.
+    pub fn observed(&self) -> Result<Option<Observed>, Error> {
+        if !self.observes()? {
+            return Ok(None);
+        }
+        let Destination { traces, metrics } = self.destination()?;
+        Ok(Some(Observed { traces, metrics, logs: self.endpoint(Service::Logs)? }))
+    }
+
+    fn observes(&self) -> Result<bool, Error> {
+        let value = self.get(OBSERVE).filter(|_| !self.flags.observe);
+        match value.as_deref().map(str::trim) {
+            None => Ok(self.flags.observe),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(value) => Err(Error::Observe { value: value.to_owned() }),
+        }
     }
 
     /// True when an endpoint was named by flag or environment.

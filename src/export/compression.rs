@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::Request;
+use crate::otel::request::Chunk;
 
 const GZIP_LEVEL: u32 = 1;
 const ZSTD_LEVEL: i32 = 1;
@@ -35,9 +35,10 @@ impl Compression {
     }
 
     /// The message of a request, compressed. The same request gives the same bytes.
-    pub(super) fn body(self, request: &Request<'_>) -> io::Result<Bytes> {
-        let chunks = request.chunks.iter().map(|chunk| chunk.bytes.as_slice());
-        let mut body = BytesMut::with_capacity(request.len()).writer();
+    pub(super) fn body(self, chunks: &[Chunk]) -> io::Result<Bytes> {
+        let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        let chunks = chunks.iter().map(|chunk| chunk.bytes.as_slice());
+        let mut body = BytesMut::with_capacity(bytes).writer();
         match self {
             Self::None => {
                 for chunk in chunks {

@@ -43,6 +43,26 @@ impl Request<'_> {
     }
 }
 
+/// Which of OTLP's services is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Takes spans.
+    Traces,
+    /// Takes metrics.
+    Metrics,
+    /// Takes log records; those of the bridge itself.
+    Logs,
+}
+
+impl From<Signal> for Service {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Self::Traces,
+            Signal::Metrics => Self::Metrics,
+        }
+    }
+}
+
 /// How OTLP is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -154,30 +174,29 @@ impl Exporter {
 
     /// Makes one attempt and waits for its end. Dropping the future abandons the attempt.
     pub async fn export(&self, request: &Request<'_>) -> Attempt {
+        self.attempt(request.signal.into(), request.chunks).await
+    }
+
+    /// As [`export`](Self::export), for any service: `chunks` make one message of it.
+    pub async fn attempt(&self, service: Service, chunks: &[Chunk]) -> Attempt {
         match self {
-            Self::Http(http) => http.export(request).await,
-            Self::Grpc(grpc) => grpc.export(request).await,
+            Self::Http(http) => http.attempt(chunks).await,
+            Self::Grpc(grpc) => grpc.attempt(service, chunks).await,
         }
     }
 }
 
 /// What a server took and yet rejected, from the message it answered with. An empty or unreadable answer rejects
 /// nothing.
-fn partial_success(signal: Signal, answer: &[u8]) -> Attempt {
-    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+fn partial_success(answer: &[u8]) -> Attempt {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
     use prost::Message as _;
-    let (rejected, message) = match signal {
-        Signal::Traces => ExportTraceServiceResponse::decode(answer)
-            .ok()
-            .and_then(|response| response.partial_success)
-            .map(|partial| (partial.rejected_spans, partial.error_message)),
-        Signal::Metrics => ExportMetricsServiceResponse::decode(answer)
-            .ok()
-            .and_then(|response| response.partial_success)
-            .map(|partial| (partial.rejected_data_points, partial.error_message)),
-    }
-    .unwrap_or_default();
+    // The services' answers differ in the names of their fields alone, and names are not sent.
+    let (rejected, message) = ExportTraceServiceResponse::decode(answer)
+        .ok()
+        .and_then(|response| response.partial_success)
+        .map(|partial| (partial.rejected_spans, partial.error_message))
+        .unwrap_or_default();
     Attempt::Delivered { rejected: u64::try_from(rejected).unwrap_or(0), message: first_chars(&message) }
 }
 

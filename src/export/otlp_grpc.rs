@@ -11,7 +11,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, Request, Signal, first_chars, partial_success, says_too_large};
+use super::{Attempt, Endpoint, Service, first_chars, partial_success, says_too_large};
+use crate::otel::request::Chunk;
 
 /// A flag and a length stand before each message.
 const FRAME_BYTES: usize = 5;
@@ -19,7 +20,7 @@ const STATUS: &str = "grpc-status";
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
-/// Sends requests of one signal by gRPC.
+/// Sends requests of one service by gRPC.
 #[derive(Debug)]
 pub struct OtlpGrpc {
     client: Client,
@@ -43,13 +44,13 @@ impl OtlpGrpc {
     }
 
     /// Makes one attempt and waits for its end.
-    pub(super) async fn export(&self, request: &Request<'_>) -> Attempt {
-        let message = match self.message(request) {
+    pub(super) async fn attempt(&self, service: Service, chunks: &[Chunk]) -> Attempt {
+        let message = match self.message(service, chunks) {
             Ok(message) => message,
             Err(reason) => return Attempt::Refused { reason },
         };
         match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
-            Ok(Ok(answer)) => outcome(request.signal, &answer),
+            Ok(Ok(answer)) => outcome(&answer),
             Ok(Err(reason)) => Attempt::TryLater { wait: None, reason },
             Err(_) => {
                 let reason = format!("no answer within {:?}", self.endpoint.timeout);
@@ -58,9 +59,9 @@ impl OtlpGrpc {
         }
     }
 
-    fn message(&self, request: &Request<'_>) -> Result<http::Request<Full<Bytes>>, String> {
+    fn message(&self, service: Service, chunks: &[Chunk]) -> Result<http::Request<Full<Bytes>>, String> {
         let Endpoint { url, headers, timeout, compression, .. } = &self.endpoint;
-        let body = compression.body(request).map_err(|error| format!("cannot compress: {error}"))?;
+        let body = compression.body(chunks).map_err(|error| format!("cannot compress: {error}"))?;
         let length = u32::try_from(body.len()).map_err(|error| format!("a message too long: {error}"))?;
         let mut framed = BytesMut::with_capacity(FRAME_BYTES + body.len());
         framed.put_u8(u8::from(compression.name().is_some()));
@@ -68,7 +69,7 @@ impl OtlpGrpc {
         framed.put(body);
         let mut message = http::Request::new(Full::new(framed.freeze()));
         *message.method_mut() = Method::POST;
-        *message.uri_mut() = method(url, request.signal)?;
+        *message.uri_mut() = method(url, service)?;
         message.headers_mut().clone_from(headers);
         let fixed = [(CONTENT_TYPE, "application/grpc"), (TE, "trailers"), (USER_AGENT, client::USER_AGENT)];
         for (name, value) in fixed {
@@ -86,11 +87,12 @@ impl OtlpGrpc {
     }
 }
 
-/// The method of a signal's service. A path before it is kept: some servers stand behind one.
-fn method(url: &Uri, signal: Signal) -> Result<Uri, String> {
-    let service = match signal {
-        Signal::Traces => "opentelemetry.proto.collector.trace.v1.TraceService",
-        Signal::Metrics => "opentelemetry.proto.collector.metrics.v1.MetricsService",
+/// The method of a service. A path before it is kept: some servers stand behind one.
+fn method(url: &Uri, service: Service) -> Result<Uri, String> {
+    let service = match service {
+        Service::Traces => "opentelemetry.proto.collector.trace.v1.TraceService",
+        Service::Metrics => "opentelemetry.proto.collector.metrics.v1.MetricsService",
+        Service::Logs => "opentelemetry.proto.collector.logs.v1.LogsService",
     };
     let builder = Uri::builder()
         .scheme(url.scheme_str().unwrap_or("http"))
@@ -99,14 +101,14 @@ fn method(url: &Uri, signal: Signal) -> Result<Uri, String> {
     builder.build().map_err(|error| format!("no method of {url}: {error}"))
 }
 
-fn outcome(signal: Signal, answer: &Answer) -> Attempt {
+fn outcome(answer: &Answer) -> Attempt {
     // An answer without a body has its status among the headers.
     let said = [&answer.trailers, &answer.headers].into_iter().find(|headers| headers.contains_key(STATUS));
     let Some(status) = said.and_then(Status::from_header_map) else {
         return no_status(answer);
     };
     if status.code() == Code::Ok {
-        return partial_success(signal, answer.body.get(FRAME_BYTES..).unwrap_or_default());
+        return partial_success(answer.body.get(FRAME_BYTES..).unwrap_or_default());
     }
     failure(&status)
 }
@@ -158,7 +160,7 @@ mod tests {
         let status = Status::with_error_details(code, message, details);
         let mut answer = Answer::default();
         status.add_header(&mut answer.trailers).unwrap();
-        outcome(Signal::Traces, &answer)
+        outcome(&answer)
     }
 
     #[test]
@@ -207,8 +209,8 @@ mod tests {
     #[test]
     fn without_a_status_nobody_knows() {
         let answer = Answer::default();
-        assert!(matches!(outcome(Signal::Traces, &answer), Attempt::TryLater { .. }));
+        assert!(matches!(outcome(&answer), Attempt::TryLater { .. }));
         let proxy = Answer { status: http::StatusCode::FORBIDDEN, ..Answer::default() };
-        assert!(matches!(outcome(Signal::Traces, &proxy), Attempt::Refused { .. }));
+        assert!(matches!(outcome(&proxy), Attempt::Refused { .. }));
     }
 }

@@ -13,14 +13,15 @@ use http_body_util::Full;
 use prost::Message as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, Request, Signal, first_chars, partial_success, says_too_large};
+use super::{Attempt, Endpoint, first_chars, partial_success, says_too_large};
 use crate::clock::Clock;
+use crate::otel::request::Chunk;
 
 /// A longer `Retry-After` is not believed.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// Sends requests of one signal by HTTP.
+/// Sends requests of one service by HTTP.
 #[derive(Debug)]
 pub struct OtlpHttp {
     client: Client,
@@ -45,13 +46,13 @@ impl OtlpHttp {
     }
 
     /// Makes one attempt and waits for its end.
-    pub(super) async fn export(&self, request: &Request<'_>) -> Attempt {
-        let message = match self.message(request) {
+    pub(super) async fn attempt(&self, chunks: &[Chunk]) -> Attempt {
+        let message = match self.message(chunks) {
             Ok(message) => message,
             Err(reason) => return Attempt::Refused { reason },
         };
         match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
-            Ok(Ok(answer)) => outcome(request.signal, &answer, self.clock),
+            Ok(Ok(answer)) => outcome(&answer, self.clock),
             Ok(Err(reason)) => Attempt::TryLater { wait: None, reason },
             Err(_) => {
                 let reason = format!("no answer within {:?}", self.endpoint.timeout);
@@ -60,9 +61,9 @@ impl OtlpHttp {
         }
     }
 
-    fn message(&self, request: &Request<'_>) -> Result<http::Request<Full<Bytes>>, String> {
+    fn message(&self, chunks: &[Chunk]) -> Result<http::Request<Full<Bytes>>, String> {
         let Endpoint { url, headers, compression, .. } = &self.endpoint;
-        let body = compression.body(request).map_err(|error| format!("cannot compress: {error}"))?;
+        let body = compression.body(chunks).map_err(|error| format!("cannot compress: {error}"))?;
         let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = Method::POST;
         message.uri_mut().clone_from(url);
@@ -77,7 +78,7 @@ impl OtlpHttp {
     }
 }
 
-fn outcome(signal: Signal, answer: &Answer, clock: Clock) -> Attempt {
+fn outcome(answer: &Answer, clock: Clock) -> Attempt {
     if answer.status.is_success() {
         // Whoever answers with a page for people took nothing.
         if kind(answer).starts_with(b"text/html") {
@@ -87,7 +88,7 @@ fn outcome(signal: Signal, answer: &Answer, clock: Clock) -> Attempt {
             );
             return Attempt::Refused { reason };
         }
-        return partial_success(signal, &answer.body);
+        return partial_success(&answer.body);
     }
     let said = said(answer);
     let is_too_large = answer.status.as_u16() == 413 || says_too_large(&said);
@@ -143,7 +144,7 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let status = StatusCode::from_u16(status).unwrap();
         let answer = Answer { status, headers, body: Bytes::copy_from_slice(body), ..Answer::default() };
-        outcome(Signal::Traces, &answer, NOW)
+        outcome(&answer, NOW)
     }
 
     #[test]

@@ -63,6 +63,16 @@ pub enum Signal {
     Metrics,
 }
 
+impl Signal {
+    /// Its name, as OpenTelemetry writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
 /// An encoded request, or part of one: a trace, a piece of one too large for a request, or metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {

@@ -166,14 +166,20 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 26] = [
     ("rusqlite", &["source/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("terminal_size", &["cli/"]),
     ("unicode_width", &["export/print.rs"]),
-    ("tracing_subscriber", &["cli/"]),
+    ("tracing_subscriber", &["cli/environment.rs", "observe/"]),
+    ("tracing_opentelemetry", &["observe/"]),
+    ("opentelemetry", &["observe/"]),
+    ("opentelemetry_sdk", &["observe/"]),
+    ("opentelemetry_otlp", &["observe/"]),
+    ("opentelemetry_http", &["observe/"]),
+    ("opentelemetry_appender_tracing", &["observe/"]),
     ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
     ("hyper", &["export/client.rs"]),
@@ -278,6 +284,8 @@ fn each_rule_can_be_broken() {
         ("config/mod.rs", "use rustls::ClientConfig;", "names rustls"),
         ("source/file.rs", "use tracing_subscriber::fmt;", "names tracing_subscriber"),
         ("cli/summary.rs", "use opentelemetry_proto::tonic;", "names opentelemetry_proto"),
+        ("cli/own.rs", "use opentelemetry::KeyValue;", "names opentelemetry"),
+        ("export/otlp_http.rs", "use opentelemetry_otlp::SpanExporter;", "names opentelemetry_otlp"),
         ("intake.rs", "#[cfg(feature = \"sqlite\")]\nfn a() {}", "depends on a feature"),
         ("intake.rs", "#[cfg(not(feature = \"sqlite\"))]\nfn a() {}", "depends on a feature"),
     ];

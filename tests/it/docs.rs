@@ -54,6 +54,28 @@ fn the_mapping_names_everything_that_is_sent() {
     );
 }
 
+/// The names of the bridge's own spans, counters and attributes, as its source has them.
+fn own_names() -> BTreeSet<String> {
+    let sources = ["src/delivery.rs", "src/cli/own.rs", "src/observe/underway.rs"].map(read).concat();
+    let words = sources.split(|letter: char| !(letter.is_ascii_alphanumeric() || "._:".contains(letter)));
+    let names = words.filter_map(|word| word.strip_prefix("monotonic_counter.").or(Some(word)));
+    names.filter(|name| name.starts_with("agno_otel.")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_mapping_has_every_name_of_the_bridges_own() {
+    let (text, names) = (read("docs/mapping.md"), own_names());
+    assert!(names.len() >= 8, "{names:?}");
+    let told: BTreeSet<String> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.starts_with("agno_otel."))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(told, names);
+}
+
 #[test]
 fn the_readme_holds_the_two_commands() {
     let text = read("README.md");

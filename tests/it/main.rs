@@ -19,6 +19,7 @@ mod extremes;
 mod families;
 mod folders;
 mod hostile;
+mod observe;
 mod privacy;
 mod reading;
 mod seeds;

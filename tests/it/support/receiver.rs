@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -92,11 +93,12 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// True for requests to a path that ends so, or to the gRPC service of `traces` or `metrics`.
+    /// True for requests to a path that ends so, or to the gRPC service of `traces`, `metrics` or `logs`.
     fn is_at(&self, path: &str) -> bool {
         let service = match path {
             "traces" => "TraceService/Export",
             "metrics" => "MetricsService/Export",
+            "logs" => "LogsService/Export",
             _ => path,
         };
         self.path.ends_with(path) || self.path.ends_with(service)
@@ -191,6 +193,12 @@ impl Receiver {
     pub(crate) fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
         let taken = self.received_at("metrics").into_iter().filter(|received| received.taken);
         taken.map(|received| ExportMetricsServiceRequest::decode(received.body).unwrap()).collect()
+    }
+
+    /// The logs requests that were taken.
+    pub(crate) fn logs(&self) -> Vec<ExportLogsServiceRequest> {
+        let taken = self.received_at("logs").into_iter().filter(|received| received.taken);
+        taken.map(|received| ExportLogsServiceRequest::decode(received.body).unwrap()).collect()
     }
 
     /// Every span that was taken.
