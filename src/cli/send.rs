@@ -18,7 +18,7 @@ use crate::framework::Oddities;
 use crate::intake::Gathered;
 use crate::ledger::Ledger;
 use crate::otel::names;
-use crate::otel::request::{Chunk, MAX_REQUEST_BYTES, metric_chunks, trace_chunks};
+use crate::otel::request::{Chunk, MAX_REQUEST_BYTES, metric_chunks, view_chunks};
 use crate::otel::{Resource, Settings, metrics};
 
 #[derive(Debug, clap::Args)]
@@ -174,7 +174,7 @@ impl Outgoing<'_> {
         for trace in self.gathered.traces(self.settings) {
             sent.traces += 1;
             progress.inc(1);
-            for chunk in trace_chunks(trace.spans, self.resource) {
+            for chunk in view_chunks(&trace, self.resource) {
                 sent.spans += chunk.items;
                 if bytes > 0 && bytes + chunk.bytes.len() > MAX_REQUEST_BYTES {
                     way.take(Signal::Traces, &std::mem::take(&mut request), &mut sent.gave_up).await?;

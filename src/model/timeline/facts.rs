@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Parts, SECOND_NS, Solver, Span, comes_last, tools_of};
-use crate::model::time_bounds::{EVER, Fact, Point, UNBOUNDED, has_earliest, has_latest};
+use crate::model::time_bounds::{Fact, Point, UNBOUNDED, has_earliest, has_latest};
 use crate::model::tree::Holder;
 use crate::model::{RunKind, RunStatus, ToolCall};
 
@@ -18,7 +18,6 @@ impl Solver<'_> {
     /// States everything that is known. `received_ns` stands in where no time is.
     pub(super) fn state_facts(&mut self, received_ns: i64) {
         self.structure();
-        self.anchor();
         self.steps_inside_tools();
         self.measured_tools();
         self.call_durations();
@@ -59,14 +58,6 @@ impl Solver<'_> {
             facts.extend(chain_order(parts));
         }
         self.bounds.state(&facts);
-    }
-
-    /// Ties everything to the time in which it can be at all.
-    fn anchor(&mut self) {
-        if let Some(Span { start, end }) = self.nodes.first().map(|root| root.span) {
-            self.bounds.within(start, EVER.0, EVER.1);
-            self.bounds.within(end, EVER.0, EVER.1);
-        }
     }
 
     /// The tool call, step or run that a run lies inside of.
