@@ -77,6 +77,17 @@ pub(super) struct TimeBounds {
 }
 
 impl TimeBounds {
+    /// With room for so many points.
+    pub(super) fn with_room(points: usize) -> Self {
+        Self {
+            bounds: Vec::with_capacity(points),
+            latest: Vec::with_capacity(points),
+            differences: Vec::with_capacity(2 * points),
+            undo: Vec::with_capacity(2 * points),
+            ..Self::default()
+        }
+    }
+
     /// A new point of which nothing is known. Points of what happens later are best made later.
     pub(super) fn point(&mut self) -> Point {
         self.bounds.push(EVER);

@@ -142,17 +142,18 @@ fn flags(out: &mut Vec<u8>, field: u32) {
 /// A message within another. Its length stands before it and is known after it; most fit the one byte kept for it.
 fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, DELIMITED);
-    let at = out.len();
+    let mut at = out.len();
     out.push(0);
     write(out);
-    let size = out.len() - at - 1;
-    match (u8::try_from(size), out.get_mut(at)) {
-        (Ok(size @ ..0x80), Some(place)) => *place = size,
-        _ => {
-            let mut prefix = Vec::with_capacity(10);
-            varint(&mut prefix, length(size));
-            out.splice(at..=at, prefix);
+    let mut size = length(out.len() - at - 1);
+    while let Some(place) = out.get_mut(at) {
+        *place = low_bits(size);
+        size >>= 7;
+        at += 1;
+        if size == 0 {
+            break;
         }
+        out.insert(at, 0);
     }
 }
 
@@ -160,13 +161,18 @@ fn tag(out: &mut Vec<u8>, field: u32, wire_type: u32) {
     varint(out, u64::from(field << 3 | wire_type));
 }
 
-/// Seven bits a byte, the lowest first.
 fn varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
+        out.push(low_bits(number));
         number >>= 7;
     }
-    out.push(number.to_le_bytes()[0]);
+    out.push(low_bits(number));
+}
+
+/// The next byte of a number: seven bits, the lowest first, and a mark if there are more.
+fn low_bits(number: u64) -> u8 {
+    let [low, ..] = number.to_le_bytes();
+    if number >= 0x80 { low | 0x80 } else { low }
 }
 
 fn length(bytes: usize) -> u64 {
@@ -273,7 +279,7 @@ mod tests {
             any::<bool>().prop_map(Value::Flag),
         ];
         let name = prop_oneof![Just("a"), Just(names::TOKEN_RULE), Just(names::USAGE_CACHE_CREATION)];
-        let prefix = prop_oneof![Just(""), Just(names::STATED_PREFIX)];
+        let prefix = prop_oneof![Just(&""), Just(&names::STATED_PREFIX)];
         (prefix, name, value).prop_map(|(prefix, name, value)| Attribute { prefix, name, value })
     }
 

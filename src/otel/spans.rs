@@ -56,7 +56,7 @@ struct SessionSoFar {
 }
 
 /// Room made for the attributes of a span.
-const ATTRIBUTES: usize = 24;
+const ATTRIBUTES: usize = 20;
 
 /// Makes spans of every trace of a forest, one trace after the other. `times` are the traces' times, in order.
 pub fn spans<'f>(
@@ -83,8 +83,10 @@ pub fn spans<'f>(
         let before = session.and_then(|session| previous.insert(session, root_node.run));
         let writer =
             Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
-        let nodes = trace.nodes.iter().zip(times).enumerate();
-        let spans = nodes.flat_map(|(at, (node, times))| writer.run(at, *node, times)).collect();
+        let mut spans = Vec::with_capacity(times.iter().map(Times::count).sum());
+        for (at, (node, times)) in trace.nodes.iter().zip(times).enumerate() {
+            writer.run(&mut spans, at, *node, times);
+        }
         Some(TraceView { run_id: &root.key.run_id, spans })
     })
 }
@@ -105,11 +107,12 @@ struct Writer<'f, 'i> {
 }
 
 impl<'f> Writer<'f, '_> {
-    fn run(&self, at: usize, node: Node, times: &Times) -> Vec<SpanView<'f>> {
+    /// Adds the spans of a run and its parts.
+    fn run(&self, spans: &mut Vec<SpanView<'f>>, at: usize, node: Node, times: &Times) {
         let Some((run, place)) = self.forest.runs.get(node.run).zip(self.places.of_run(node.run)) else {
-            return Vec::new();
+            return;
         };
-        let mut spans = vec![self.run_span(at, node, run, place, times)];
+        spans.push(self.run_span(at, node, run, place, times));
         for ((step, id), interval) in run.steps.iter().zip(&place.steps).zip(&times.steps) {
             let parent = step.parent.and_then(|parent| place.steps.get(parent)).unwrap_or(&place.run);
             spans.push(step_span(run, step, Frame { place, parent, id, interval }, self.settings.content));
@@ -124,7 +127,6 @@ impl<'f> Writer<'f, '_> {
                 spans.push(tool_span(run, tool, frame, self.settings.content));
             }
         }
-        spans
     }
 
     /// The span a run hangs under: its parent's run, tool or step; the caller's for a root.
@@ -387,7 +389,7 @@ fn events<'r>(run: &'r Run, times: &Times, policy: Policy) -> Vec<EventView<'r>>
 
 /// Agno's own figures, beside ours, under the names of Agno's documentation.
 fn stated<'r>(attributes: &mut Attributes<'r>, stated: &'r Stated) {
-    let prefix = names::STATED_PREFIX;
+    let prefix = &names::STATED_PREFIX;
     for (name, figure) in &stated.integers {
         attributes.push(Attribute { prefix, name, value: count(*figure) });
     }
@@ -401,7 +403,7 @@ fn stated<'r>(attributes: &mut Attributes<'r>, stated: &'r Stated) {
             Scalar::Bool(value) => Value::Flag(*value),
             Scalar::Text(value) => Value::Text(value.into()),
         };
-        attributes.push(Attribute { prefix: names::STATED_PROVIDER_PREFIX, name, value });
+        attributes.push(Attribute { prefix: &names::STATED_PROVIDER_PREFIX, name, value });
     }
 }
 

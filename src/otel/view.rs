@@ -48,7 +48,8 @@ pub(super) struct LinkView {
 /// An attribute. Its name is the prefix and the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Attribute<'r> {
-    pub(super) prefix: &'static str,
+    /// Nearly always empty, so it takes no more than an address.
+    pub(super) prefix: &'static &'static str,
     pub(super) name: &'r str,
     pub(super) value: Value<'r>,
 }
@@ -64,7 +65,7 @@ pub(super) enum Value<'r> {
 
 impl<'r> Attribute<'r> {
     pub(super) fn new(name: &'r str, value: Value<'r>) -> Self {
-        Self { prefix: "", name, value }
+        Self { prefix: &"", name, value }
     }
 
     pub(super) fn text(name: &'r str, value: impl Into<Cow<'r, str>>) -> Self {

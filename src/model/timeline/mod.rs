@@ -64,6 +64,13 @@ pub struct Times {
     pub steps: Vec<Interval>,
 }
 
+impl Times {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.calls.len() + self.tools.len() + self.steps.len()
+    }
+}
+
 /// Finds times for every node of a trace, in the order of its nodes.
 ///
 /// `received_ns` stands in for the end of a run of which no time is known at all.
@@ -123,7 +130,9 @@ struct Solver<'r> {
 
 impl<'r> Solver<'r> {
     fn of(trace: &Trace, runs: &'r [Run]) -> Self {
-        let mut bounds = TimeBounds::default();
+        let own = trace.nodes.iter().filter_map(|node| runs.get(node.run));
+        let spans = own.map(|run| 1 + run.calls.len() + run.tools.len() + run.steps.len()).sum::<usize>();
+        let mut bounds = TimeBounds::with_room(2 * spans);
         let mut span = || Span { start: bounds.point(), end: bounds.point() };
         let mut nodes: Vec<Parts<'r>> = Vec::new();
         for node in &trace.nodes {
