@@ -280,21 +280,29 @@ impl Waiting {
 
     /// Takes out the first from this point on.
     fn take_from(&mut self, point: usize) -> Option<usize> {
-        let words = self.words.iter().enumerate().skip(point / 64);
-        let ahead = |place| if place == point / 64 { u64::MAX << (point % 64) } else { u64::MAX };
-        let mut ahead =
-            words.map(|(place, word)| (place, word & ahead(place))).filter(|(_, word)| *word != 0);
-        let (place, word) = if self.is_empty() { None } else { ahead.next() }?;
+        if self.is_empty() {
+            return None;
+        }
+        let mut place = point / 64;
+        let mut word = self.words.get(place)? & (u64::MAX << (point % 64));
+        while word == 0 {
+            place += 1;
+            word = *self.words.get(place)?;
+        }
         self.take(64 * place + word.trailing_zeros() as usize)
     }
 
     /// Takes out the last up to this point.
     fn take_to(&mut self, point: usize) -> Option<usize> {
-        let words = self.words.iter().enumerate().take(point / 64 + 1).rev();
-        let ahead = |place| if place == point / 64 { u64::MAX >> (63 - point % 64) } else { u64::MAX };
-        let mut ahead =
-            words.map(|(place, word)| (place, word & ahead(place))).filter(|(_, word)| *word != 0);
-        let (place, word) = if self.is_empty() { None } else { ahead.next() }?;
+        if self.is_empty() {
+            return None;
+        }
+        let mut place = point / 64;
+        let mut word = self.words.get(place)? & (u64::MAX >> (63 - point % 64));
+        while word == 0 {
+            place = place.checked_sub(1)?;
+            word = *self.words.get(place)?;
+        }
         self.take(64 * place + 63 - word.leading_zeros() as usize)
     }
 
