@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use agno_otel::framework::agno::Columns;
 use agno_otel::otel::Resource;
-use agno_otel::otel::request::trace_chunks;
+use agno_otel::otel::request::view_chunks;
 use agno_otel::{Intake, Record, Settings};
 
 const RUN: &str = include_str!("../tests/fixtures/agno/3.1.10/team_run.run.json");
@@ -22,10 +22,10 @@ fn request() -> Vec<u8> {
         let json = RUN.replace("-4", &format!("{run:02x}-4"));
         intake.accept(&Record { json: json.into_bytes(), columns: Columns::default() });
     }
-    let traces = intake.finish(NOW_NS).spans(Settings::default());
-    traces
-        .into_iter()
-        .flat_map(|trace| trace_chunks(trace.spans, &Resource::default()))
+    let gathered = intake.finish(NOW_NS);
+    gathered
+        .traces(Settings::default())
+        .flat_map(|trace| view_chunks(&trace, &Resource::default()))
         .flat_map(|chunk| chunk.bytes)
         .collect()
 }

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use agno_otel::framework::Keep;
 use agno_otel::otel::Resource;
 use agno_otel::otel::metrics::metrics;
-use agno_otel::otel::request::{metric_chunks, trace_chunks};
+use agno_otel::otel::request::{metric_chunks, view_chunks};
 use agno_otel::{Intake, Ledger, Record, Settings};
 
 /// A run with a team leader, two members and four tools, as `to_dict()` writes it.
@@ -24,15 +24,16 @@ fn pipeline(criterion: &mut Criterion) {
         bench.iter(|| agno_otel::framework::agno::decode(&record.json, &record.columns, Keep::Figures));
     });
     group.bench_function("decode to spans", |bench| {
-        bench.iter(|| gathered(&record).spans(Settings::default()));
+        bench.iter(|| {
+            gathered(&record).traces(Settings::default()).map(|trace| trace.spans.len()).sum::<usize>()
+        });
     });
     group.bench_function("decode to encoded requests", |bench| {
         bench.iter(|| {
             let gathered = gathered(&record);
             let resource = Resource::default();
-            let traces = gathered.spans(Settings::default());
-            let chunks: Vec<_> =
-                traces.into_iter().flat_map(|trace| trace_chunks(trace.spans, &resource)).collect();
+            let traces = gathered.traces(Settings::default());
+            let chunks: Vec<_> = traces.flat_map(|trace| view_chunks(&trace, &resource)).collect();
             let mut ledger = Ledger::default();
             gathered.count(&mut ledger, Settings::default());
             (chunks, metric_chunks(metrics(&ledger.release(NOW_NS)), &resource))

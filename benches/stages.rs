@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use agno_otel::framework::Keep;
 use agno_otel::framework::agno::{Columns, decode};
 use agno_otel::otel::Resource;
-use agno_otel::otel::request::trace_chunks;
+use agno_otel::otel::request::view_chunks;
 use agno_otel::{Gathered, Intake, Ledger, Record, Settings};
 
 /// Three model calls and three tools, as `to_dict()` writes them.
@@ -87,19 +87,16 @@ fn parse(json: &[u8]) -> u64 {
     of_messages + total_tokens
 }
 
-fn gathered(json: &[u8]) -> Gathered {
+fn gathered(record: &Record) -> Gathered {
     let mut intake = Intake::default();
-    intake.accept(&Record { json: json.to_vec(), columns: Columns::default() });
+    intake.accept(record);
     intake.finish(NOW_NS)
 }
 
 /// The bytes of a trace's request.
 fn encode(gathered: &Gathered) -> usize {
     let traces = gathered.traces(Settings::default());
-    traces
-        .flat_map(|trace| trace_chunks(trace.spans, &Resource::default()))
-        .map(|chunk| chunk.bytes.len())
-        .sum()
+    traces.flat_map(|trace| view_chunks(&trace, &Resource::default())).map(|chunk| chunk.bytes.len()).sum()
 }
 
 /// The run with texts so long that the record has this many bytes.
@@ -121,18 +118,18 @@ fn main() {
     let [stage, size, times] = arguments.as_slice() else {
         return eprintln!("stages parse|decode|gather|encode|count SIZE TIMES; see benches/instructions.sh");
     };
-    let json = lengthened(size.parse().unwrap());
+    let record = Record { json: lengthened(size.parse().unwrap()), columns: Columns::default() };
     let mut ledger = Ledger::default();
     for _ in 0..times.parse().unwrap() {
-        let json = black_box(json.as_slice());
+        let record = black_box(&record);
         match stage.as_str() {
-            "parse" => drop(black_box(parse(json))),
-            "decode" => drop(black_box(decode(json, &Columns::default(), Keep::Figures))),
-            "gather" => drop(black_box(gathered(json))),
-            "encode" => drop(black_box(encode(&gathered(json)))),
+            "parse" => drop(black_box(parse(&record.json))),
+            "decode" => drop(black_box(decode(&record.json, &record.columns, Keep::Figures))),
+            "gather" => drop(black_box(gathered(record))),
+            "encode" => drop(black_box(encode(&gathered(record)))),
             // In a ledger that knows the run already, as it does most of those it sees.
             _ => {
-                let gathered = gathered(json);
+                let gathered = gathered(record);
                 gathered.count(&mut ledger, Settings::default());
                 black_box(encode(&gathered));
             }

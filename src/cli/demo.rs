@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     gathered.restamp(clock.now_ns());
     let largest = gathered.traces(settings).max_by_key(|trace| trace.spans.len());
     if let Some(trace) = largest.filter(|_| !arguments.json) {
-        super::write_painted(&show::one(&trace))?;
+        super::write_painted(&show::one(&trace.into()))?;
     }
     let mut way = match destination {
         Some(destination) => Way::Endpoint(Box::new(delivery(destination, PATIENCE, None, clock)?)),

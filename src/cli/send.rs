@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::model::{RunKind, Tokens};
 use crate::observe::{About, Underway};
 use crate::otel::names;
-use crate::otel::request::{Chunk, metric_chunks, trace_chunks};
+use crate::otel::request::{Chunk, metric_chunks, view_chunks};
 use crate::otel::{Resource, Settings, metrics};
 
 /// A request of several traces is sent when the next would make it larger than this: large enough that its overhead is
@@ -210,7 +210,7 @@ impl<'o> Outgoing<'o> {
         for trace in gathered.traces(self.settings) {
             self.sent.traces += 1;
             let about = About::of(&trace);
-            for chunk in trace_chunks(trace.spans, self.resource) {
+            for chunk in view_chunks(&trace, self.resource) {
                 self.sent.spans += chunk.items;
                 if self.bytes > 0 && self.bytes + chunk.bytes.len() > FULL_REQUEST_BYTES {
                     self.flush().await?;

@@ -51,7 +51,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     for family in surveyed.families() {
         let gathered = surveyed.gather(&[family], keep, now_ns).await?;
         oddities.merge(&gathered.oddities);
-        for trace in gathered.traces(settings) {
+        for trace in gathered.traces(settings).map(TraceSpans::from) {
             traces += 1;
             match &mut finder {
                 Some(finder) => finder.look_at(&trace),

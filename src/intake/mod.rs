@@ -23,7 +23,7 @@ use crate::model::{Forest, Run, RunKey, RunKind, Tokens};
 use crate::otel::metrics;
 use crate::otel::names;
 use crate::otel::places::Places;
-use crate::otel::spans::{self, Settings, TraceSpans};
+use crate::otel::spans::{self, Settings, TraceSpans, TraceView};
 use crate::source::Record;
 
 /// Gathers records.
@@ -103,13 +103,13 @@ impl Intake {
 }
 
 impl Gathered {
-    /// The spans of every trace.
+    /// The spans of every trace, as those see them who receive them.
     pub fn spans(&self, settings: Settings) -> Vec<TraceSpans> {
-        self.traces(settings).collect()
+        self.traces(settings).map(TraceSpans::from).collect()
     }
 
     /// The spans of one trace after the other, each made when it is asked for.
-    pub fn traces(&self, settings: Settings) -> impl Iterator<Item = TraceSpans> + '_ {
+    pub fn traces(&self, settings: Settings) -> impl Iterator<Item = TraceView<'_>> {
         spans::spans(&self.forest, &self.places, &self.times, settings)
     }
 

@@ -5,8 +5,6 @@
 //! Ford), so any value within a point's bounds belongs to a solution. A fact that contradicts what is already
 //! known is refused and leaves no trace; callers state facts in the order of their trust.
 
-use std::collections::{BTreeSet, VecDeque};
-
 /// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point(usize);
@@ -15,7 +13,7 @@ pub(super) struct Point(usize);
 pub(super) const UNBOUNDED: i64 = i64::MAX / 2;
 /// Everything lies between these, 1970 and 2103. Without any bound two facts that contradict each other would not
 /// be noticed, and nothing said later could hold.
-pub(super) const EVER: (i64, i64) = (0, 4_200_000_000_000_000_000);
+const EVER: (i64, i64) = (0, 4_200_000_000_000_000_000);
 /// What is said of a time lies between these, 2001 and 2099; a bound beyond is none of a record's.
 const SAID: (i64, i64) = (1_000_000_000_000_000_000 - 3_600_000_000_000, 4_100_000_000_000_000_000);
 
@@ -29,22 +27,8 @@ pub(super) fn has_latest(highest: i64) -> bool {
     highest <= SAID.1
 }
 
-/// A bound moved by a difference. Where either is none, so is the result: marks of "no bound" never move, or
-/// they would move everything after them.
-fn moved(bound: i64, by: i64) -> i64 {
-    let is_none = |value: i64| value.abs() >= UNBOUNDED;
-    match (is_none(bound), is_none(by)) {
-        (true, _) => bound,
-        (false, true) => by,
-        (false, false) => (bound + by).clamp(-UNBOUNDED, UNBOUNDED),
-    }
-}
-
 /// Bounds that still move after this many rounds over all facts contradict each other.
 const MAX_ROUNDS: u64 = 40;
-/// Rounds after which it is worth to look at points in an order of their own: nearly everything is settled by then.
-const SHORT_ROUNDS: u64 = 4;
-
 /// Something known of points.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fact {
@@ -72,33 +56,49 @@ struct Difference {
     to: usize,
     least: i64,
     most: i64,
+    /// The difference stated before it of the same point, for either end: each point's are a list through these.
+    before: [usize; 2],
 }
+
+/// No difference: the end of a point's list.
+const NONE: usize = usize::MAX;
 
 /// Points with what is known of them, in nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct TimeBounds {
     bounds: Vec<(i64, i64)>,
     differences: Vec<Difference>,
-    of_point: Vec<Vec<usize>>,
+    /// The last difference stated of each point.
+    latest: Vec<usize>,
     undo: Vec<(usize, (i64, i64))>,
-    waiting: VecDeque<usize>,
-    waits: Vec<bool>,
+    waiting: Waiting,
     /// Differences looked at so far: what all of this costs.
     pub(super) work: u64,
 }
 
 impl TimeBounds {
-    /// A new point of which nothing is known.
+    /// With room for so many points.
+    pub(super) fn with_room(points: usize) -> Self {
+        Self {
+            bounds: Vec::with_capacity(points),
+            latest: Vec::with_capacity(points),
+            differences: Vec::with_capacity(2 * points),
+            undo: Vec::with_capacity(2 * points),
+            ..Self::default()
+        }
+    }
+
+    /// A new point of which nothing is known. Points of what happens later are best made later.
     pub(super) fn point(&mut self) -> Point {
-        self.bounds.push((-UNBOUNDED, UNBOUNDED));
-        self.of_point.push(Vec::new());
-        self.waits.push(false);
+        self.bounds.push(EVER);
+        self.latest.push(NONE);
+        self.waiting.make_room(self.bounds.len());
         Point(self.bounds.len() - 1)
     }
 
     /// The lowest and the highest value a point can have.
     pub(super) fn of(&self, point: Point) -> (i64, i64) {
-        self.bounds.get(point.0).copied().unwrap_or((-UNBOUNDED, UNBOUNDED))
+        self.bounds.get(point.0).copied().unwrap_or(EVER)
     }
 
     /// States `lowest <= point <= highest`. False: it contradicts what is known, and is forgotten.
@@ -127,147 +127,115 @@ impl TimeBounds {
         value
     }
 
-    /// Narrows a point. `None`: nothing would be left. `Some(true)`: its bounds moved.
-    fn narrow(&mut self, point: usize, lowest: i64, highest: i64) -> Option<bool> {
-        let bounds = self.bounds.get_mut(point)?;
+    /// Narrows a point, and has it looked at if its bounds moved. False: nothing would be left of them.
+    fn narrow(&mut self, point: usize, lowest: i64, highest: i64) -> bool {
+        let Some(bounds) = self.bounds.get_mut(point) else { return false };
         let narrowed = (bounds.0.max(lowest), bounds.1.min(highest));
         if narrowed.0 > narrowed.1 {
-            return None;
+            return false;
         }
-        let moved = narrowed != *bounds;
-        if moved {
+        if narrowed != *bounds {
             self.undo.push((point, *bounds));
             *bounds = narrowed;
+            self.waiting.insert(point);
         }
-        Some(moved)
+        true
     }
 
     /// Takes in all of these facts, or, where they contradict something, none.
     fn holds(&mut self, facts: &[Fact]) -> bool {
         self.undo.clear();
         let known = self.differences.len();
-        let mut touched = Vec::with_capacity(2 * facts.len());
-        let mut holds = true;
-        for fact in facts {
-            match *fact {
-                Fact::Differ { from, to, least, most } => {
-                    self.link(Difference { from: from.0, to: to.0, least, most });
-                    touched.extend([from.0, to.0]);
-                }
-                Fact::Within { point, lowest, highest } => {
-                    holds &= self.narrow(point.0, lowest, highest).is_some();
-                    touched.push(point.0);
-                }
-            }
-        }
-        holds = holds && self.spread(touched.into_iter());
+        self.differences.reserve(facts.len());
+        let holds = facts.iter().all(|fact| self.take_in(*fact)) && self.spread();
         if !holds {
-            while self.next_waiting().is_some() {}
+            self.waiting.clear();
             self.roll_back();
             self.unlink(known);
         }
         holds
     }
 
-    fn link(&mut self, difference: Difference) {
+    /// Takes in one fact, as far as the points it names. False: it contradicts what is known of them.
+    fn take_in(&mut self, fact: Fact) -> bool {
+        match fact {
+            Fact::Differ { from, to, least, most } => {
+                let difference =
+                    self.link(Difference { from: from.0, to: to.0, least, most, before: [NONE; 2] });
+                self.carry(difference, from.0) && self.carry(difference, to.0)
+            }
+            Fact::Within { point, lowest, highest } => self.narrow(point.0, lowest, highest),
+        }
+    }
+
+    fn link(&mut self, mut difference: Difference) -> Difference {
         let place = self.differences.len();
-        for point in [difference.from, difference.to] {
-            if let Some(list) = self.of_point.get_mut(point) {
-                list.push(place);
+        for (point, before) in [difference.from, difference.to].into_iter().zip(&mut difference.before) {
+            if let Some(latest) = self.latest.get_mut(point) {
+                *before = std::mem::replace(latest, place);
             }
         }
         self.differences.push(difference);
+        difference
     }
 
     /// Forgets the differences after the first `known`.
     fn unlink(&mut self, known: usize) {
-        for Difference { from, to, .. } in self.differences.drain(known..).rev() {
-            for point in [to, from] {
-                self.of_point.get_mut(point).and_then(Vec::pop);
+        for Difference { from, to, before, .. } in self.differences.drain(known..).rev() {
+            for (point, before) in [from, to].into_iter().zip(before).rev() {
+                if let Some(latest) = self.latest.get_mut(point) {
+                    *latest = before;
+                }
             }
         }
     }
 
-    /// Tightens the bounds of everything that depends on these points. False: nothing is left of some bound.
-    fn spread(&mut self, touched: impl Iterator<Item = usize>) -> bool {
-        touched.for_each(|point| self.wait(point));
-        let (began, round) = (self.work, self.differences.len() as u64 + 1);
-        while let Some(point) = self.next_waiting() {
-            if !self.tighten(point) {
-                return false;
+    /// Tightens the bounds of everything that depends on points whose bounds moved, up and down the points in turn:
+    /// things that follow each other have points that do, so what is known of one end of a long chain reaches the other
+    /// in one sweep, and not by one link in each round. False: nothing is left of some bound, or the work has no end.
+    fn spread(&mut self) -> bool {
+        let limit = self.work + MAX_ROUNDS * (self.differences.len() as u64 + 1);
+        while !self.waiting.is_empty() {
+            let mut at = 0;
+            while let Some(point) = self.waiting.take_from(at) {
+                if !self.tighten(point) || self.work > limit {
+                    return false;
+                }
+                at = point;
             }
-            if self.work > began + SHORT_ROUNDS * round {
-                return self.sweep(began + MAX_ROUNDS * round);
+            while let Some(point) = self.waiting.take_to(at) {
+                if !self.tighten(point) || self.work > limit {
+                    return false;
+                }
+                at = point;
             }
         }
         true
-    }
-
-    /// Goes on as [`spread`](Self::spread) does, up and down the points in turn. Things that follow each other have
-    /// points that do, so what is known of one end of a long chain reaches the other in one sweep, and not by one link
-    /// in each round. False also when the work reaches its limit.
-    fn sweep(&mut self, limit: u64) -> bool {
-        let mut waiting = BTreeSet::new();
-        let (mut at, mut is_upward) = (0, true);
-        loop {
-            while let Some(point) = self.next_waiting() {
-                waiting.insert(point);
-            }
-            let ahead = if is_upward { waiting.range(at..).next() } else { waiting.range(..=at).next_back() };
-            let Some(&point) = ahead else {
-                let Some(last) = waiting.last() else { return true };
-                (at, is_upward) = if is_upward { (*last, false) } else { (0, true) };
-                continue;
-            };
-            waiting.remove(&point);
-            at = point;
-            if !self.tighten(point) || self.work > limit {
-                return false;
-            }
-        }
     }
 
     /// Tightens what is tied to a point. False: nothing is left of some bound.
     fn tighten(&mut self, point: usize) -> bool {
-        for index in 0..self.of_point.get(point).map_or(0, Vec::len) {
-            let Some(difference) = self
-                .of_point
-                .get(point)
-                .and_then(|list| list.get(index))
-                .and_then(|&at| self.differences.get(at))
-            else {
-                continue;
-            };
+        let mut at = self.latest.get(point).copied().unwrap_or(NONE);
+        while let Some(&difference) = self.differences.get(at) {
             self.work += 1;
-            let Difference { from, to, least, most } = *difference;
-            let ((low_from, high_from), (low_to, high_to)) = (self.of(Point(from)), self.of(Point(to)));
-            let to_bounds = (moved(low_from, least), moved(high_from, most));
-            let from_bounds = (moved(low_to, -most), moved(high_to, -least));
-            for (other, (lowest, highest)) in [(to, to_bounds), (from, from_bounds)] {
-                match self.narrow(other, lowest, highest) {
-                    Some(true) => self.wait(other),
-                    Some(false) => {}
-                    None => return false,
-                }
+            if !self.carry(difference, point) {
+                return false;
             }
+            let [of_from, of_to] = difference.before;
+            at = if difference.from == point { of_from } else { of_to };
         }
         true
     }
 
-    /// Has a point looked at: once, however often it moves until then.
-    fn wait(&mut self, point: usize) {
-        if let Some(waits) = self.waits.get_mut(point).filter(|waits| !**waits) {
-            *waits = true;
-            self.waiting.push_back(point);
+    /// Narrows one end of a difference by what is known of the other. False: nothing would be left of its bounds.
+    fn carry(&mut self, difference: Difference, point: usize) -> bool {
+        let Difference { from, to, least, most, .. } = difference;
+        let (lowest, highest) = self.of(Point(point));
+        if point == from {
+            self.narrow(to, lowest.saturating_add(least), highest.saturating_add(most))
+        } else {
+            self.narrow(from, lowest.saturating_sub(most), highest.saturating_sub(least))
         }
-    }
-
-    fn next_waiting(&mut self) -> Option<usize> {
-        let point = self.waiting.pop_front()?;
-        if let Some(waits) = self.waits.get_mut(point) {
-            *waits = false;
-        }
-        Some(point)
     }
 
     fn roll_back(&mut self) {
@@ -276,6 +244,72 @@ impl TimeBounds {
                 *place = bounds;
             }
         }
+    }
+}
+
+/// Points to be looked at, each once, however often it moves until then: a bit for each.
+#[derive(Debug, Default)]
+struct Waiting {
+    words: Vec<u64>,
+    count: usize,
+}
+
+impl Waiting {
+    fn make_room(&mut self, points: usize) {
+        self.words.resize(points.div_ceil(64), 0);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn insert(&mut self, point: usize) {
+        if let Some(word) = self.words.get_mut(point / 64) {
+            let bit = 1 << (point % 64);
+            self.count += usize::from(*word & bit == 0);
+            *word |= bit;
+        }
+    }
+
+    fn clear(&mut self) {
+        if !self.is_empty() {
+            self.words.fill(0);
+            self.count = 0;
+        }
+    }
+
+    /// Takes out the first from this point on.
+    fn take_from(&mut self, point: usize) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut place = point / 64;
+        let mut word = self.words.get(place)? & (u64::MAX << (point % 64));
+        while word == 0 {
+            place += 1;
+            word = *self.words.get(place)?;
+        }
+        self.take(64 * place + word.trailing_zeros() as usize)
+    }
+
+    /// Takes out the last up to this point.
+    fn take_to(&mut self, point: usize) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut place = point / 64;
+        let mut word = self.words.get(place)? & (u64::MAX >> (63 - point % 64));
+        while word == 0 {
+            place = place.checked_sub(1)?;
+            word = *self.words.get(place)?;
+        }
+        self.take(64 * place + 63 - word.leading_zeros() as usize)
+    }
+
+    fn take(&mut self, point: usize) -> Option<usize> {
+        *self.words.get_mut(point / 64)? &= !(1 << (point % 64));
+        self.count -= 1;
+        Some(point)
     }
 }
 

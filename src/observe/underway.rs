@@ -7,7 +7,7 @@ use tracing::{Instrument as _, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::export::Signal;
-use crate::otel::spans::TraceSpans;
+use crate::otel::TraceView;
 
 /// Traces of one invocation that get a span of their own. Those of a request are open until it is delivered, and
 /// a trace of many more is for no one to look at.
@@ -22,13 +22,11 @@ pub struct About {
 
 impl About {
     /// About these spans.
-    pub fn of(trace: &TraceSpans) -> Self {
-        let ids = trace.spans.first().map(|root| (root.trace_id.as_slice(), root.span_id.as_slice()));
-        let (trace_id, span_id) = ids.unwrap_or_default();
-        let trace_id = trace_id.try_into().map_or(TraceId::INVALID, TraceId::from_bytes);
-        let span_id = span_id.try_into().map_or(SpanId::INVALID, SpanId::from_bytes);
+    pub fn of(trace: &TraceView<'_>) -> Self {
+        let (trace_id, span_id) = trace.root().unwrap_or_default();
+        let (trace_id, span_id) = (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id));
         let root = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::NONE);
-        Self { run_id: trace.run_id.clone(), root }
+        Self { run_id: trace.run_id.to_owned(), root }
     }
 }
 

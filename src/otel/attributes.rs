@@ -11,26 +11,12 @@ pub(super) fn seconds(duration_ns: i64) -> f64 {
     duration_ns as f64 / 1e9
 }
 
-pub(super) fn key_value(name: impl Into<String>, value: any_value::Value) -> KeyValue {
-    KeyValue { key: name.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+fn key_value(name: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 pub(super) fn text(attributes: &mut Vec<KeyValue>, name: &str, value: &str) {
     attributes.push(key_value(name, any_value::Value::StringValue(value.to_owned())));
-}
-
-pub(super) fn optional(attributes: &mut Vec<KeyValue>, name: &str, value: Option<&str>) {
-    if let Some(value) = value.filter(|value| !value.is_empty()) {
-        text(attributes, name, value);
-    }
-}
-
-pub(super) fn number(attributes: &mut Vec<KeyValue>, name: impl Into<String>, value: u64) {
-    attributes.push(key_value(name, any_value::Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX))));
-}
-
-pub(super) fn real(attributes: &mut Vec<KeyValue>, name: impl Into<String>, value: f64) {
-    attributes.push(key_value(name, any_value::Value::DoubleValue(value)));
 }
 
 pub(super) fn flag(attributes: &mut Vec<KeyValue>, name: &str) {

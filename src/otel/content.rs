@@ -9,9 +9,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::attributes::{flag, optional, text};
+use super::attributes::flag;
 use super::names;
 use super::policy::{MIN_TEXT_BYTES, Mode, Policy};
+use super::view::{Attributes, optional, text};
 use crate::model::content::{ChatMessage, Content, Json, Media, MediaPlace, Part};
 use crate::model::{Message, ModelCall, Run, Step, ToolCall};
 
@@ -92,17 +93,17 @@ impl<'r> Sayable<'r> {
 }
 
 /// What a run was asked and what it answered.
-pub(super) fn run(attributes: &mut Vec<KeyValue>, run: &Run, policy: Policy) {
+pub(super) fn run(attributes: &mut Attributes<'_>, run: &Run, policy: Policy) {
     let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
         return;
     };
     for (name, said) in [(names::INPUT_MESSAGES, &content.input), (names::OUTPUT_MESSAGES, &content.output)] {
-        optional(attributes, name, messages(&said.iter().collect::<Vec<_>>(), policy).as_deref());
+        optional(attributes, name, messages(&said.iter().collect::<Vec<_>>(), policy));
     }
 }
 
 /// What a model was asked and what it answered. What other models than the main one were asked is not recorded.
-pub(super) fn call(attributes: &mut Vec<KeyValue>, run: &Run, call: &ModelCall, policy: Policy) {
+pub(super) fn call(attributes: &mut Attributes<'_>, run: &Run, call: &ModelCall, policy: Policy) {
     let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
         return;
     };
@@ -116,19 +117,19 @@ pub(super) fn call(attributes: &mut Vec<KeyValue>, run: &Run, call: &ModelCall, 
         .filter(|part| matches!(part, Part::Text(_)))
         .collect();
     if !instructions.is_empty() {
-        text(attributes, names::SYSTEM_INSTRUCTIONS, &parts(&instructions, policy.limit_bytes(), policy));
+        text(attributes, names::SYSTEM_INSTRUCTIONS, parts(&instructions, policy.limit_bytes(), policy));
     }
-    optional(attributes, names::INPUT_MESSAGES, messages(&rest, policy).as_deref());
+    optional(attributes, names::INPUT_MESSAGES, messages(&rest, policy));
     let answer = match call.position {
         Some(position) => content.messages.get(position),
         None => content.answers.get(&call.key).filter(|_| call.has_message),
     };
     let answer: Vec<&ChatMessage> = answer.into_iter().filter(|answer| !answer.parts.is_empty()).collect();
-    optional(attributes, names::OUTPUT_MESSAGES, messages(&answer, policy).as_deref());
+    optional(attributes, names::OUTPUT_MESSAGES, messages(&answer, policy));
 }
 
 /// What went into a tool and what came out.
-pub(super) fn tool(attributes: &mut Vec<KeyValue>, run: &Run, tool: &ToolCall, policy: Policy) {
+pub(super) fn tool(attributes: &mut Attributes<'_>, run: &Run, tool: &ToolCall, policy: Policy) {
     let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
         return;
     };
@@ -139,19 +140,19 @@ pub(super) fn tool(attributes: &mut Vec<KeyValue>, run: &Run, tool: &ToolCall, p
     for (name, said) in
         [(names::TOOL_CALL_ARGUMENTS, &tool.arguments), (names::TOOL_CALL_RESULT, &tool.result)]
     {
-        optional(attributes, name, said.as_ref().and_then(|json| plain(json, limit, policy)).as_deref());
+        optional(attributes, name, said.as_ref().and_then(|json| plain(json, limit, policy)));
     }
 }
 
 /// What a message says that is no call.
-pub(super) fn message(attributes: &mut Vec<KeyValue>, run: &Run, message: &Message, policy: Policy) {
+pub(super) fn message(attributes: &mut Attributes<'_>, run: &Run, message: &Message, policy: Policy) {
     let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
         return;
     };
     let said = content.messages.get(message.position).filter(|said| !said.parts.is_empty());
     if let Some(said) = said {
         let all: Vec<&Part> = said.parts.iter().collect();
-        text(attributes, names::MESSAGE_CONTENT, &parts(&all, policy.limit_bytes(), policy));
+        text(attributes, names::MESSAGE_CONTENT, parts(&all, policy.limit_bytes(), policy));
     }
 }
 
@@ -310,6 +311,7 @@ fn media_shape(media: &Media, text_bytes: usize, policy: Policy) -> Shape {
 mod tests {
     use super::*;
     use crate::model::content::Modality;
+    use crate::otel::attributes::text;
     use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
     use opentelemetry_proto::tonic::trace::v1::{Status, span};
     use serde_json::json;

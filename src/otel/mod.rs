@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod content;
+mod encode;
 mod find;
 pub mod ids;
 pub mod metrics;
@@ -14,10 +15,12 @@ pub mod places;
 pub mod policy;
 pub mod request;
 pub mod spans;
+mod view;
 mod waterfall;
 
 pub use find::Finder;
 pub use policy::{Mode, Policy};
 pub use request::Resource;
-pub use spans::{Settings, TraceSpans};
+pub use spans::{Settings, TraceSpans, TraceView};
+pub use view::SpanView;
 pub use waterfall::{Line, lines};

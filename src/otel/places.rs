@@ -1,6 +1,6 @@
 //! Where runs are seen: traces and span ids.
 
-use super::ids::{SpanId, TraceId, parse_traceparent, span_id, trace_id};
+use super::ids::{IdsOfRun, SpanId, TraceId, parse_traceparent, trace_id};
 use crate::model::tree::Trace;
 use crate::model::{Forest, Run, RunKind};
 
@@ -50,12 +50,13 @@ impl Places {
 
 impl Place {
     fn of(run: &Run, trace_id: TraceId) -> Self {
+        let mut ids = IdsOfRun::of(&run.key);
         Self {
             trace_id,
-            run: span_id(&run.key, "run", ""),
-            calls: run.calls.iter().map(|call| span_id(&run.key, "call", &call.key)).collect(),
-            tools: run.tools.iter().map(|tool| span_id(&run.key, "tool", &tool.key)).collect(),
-            steps: run.steps.iter().map(|step| span_id(&run.key, "step", &step.path)).collect(),
+            run: ids.span_id("run", ""),
+            calls: run.calls.iter().map(|call| ids.span_id("call", &call.key)).collect(),
+            tools: run.tools.iter().map(|tool| ids.span_id("tool", &tool.key)).collect(),
+            steps: run.steps.iter().map(|step| ids.span_id("step", &step.path)).collect(),
         }
     }
 }

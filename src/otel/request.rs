@@ -16,8 +16,9 @@ use prost::Message;
 
 use super::attributes::text;
 use super::content::strip_content;
-use super::names;
-use super::spans::strip_messages;
+use super::spans::{TraceSpans, TraceView, strip_messages};
+use super::view::{Attribute, SpanView};
+use super::{encode, names};
 
 /// Requests stay below this: Collectors and tonic servers take 4 MiB, and the rest is room for their framing.
 pub const MAX_REQUEST_BYTES: usize = 3_670_016;
@@ -44,9 +45,9 @@ impl Resource {
         OtlpResource { attributes: otlp, ..OtlpResource::default() }
     }
 
-    fn for_spans(&self) -> OtlpResource {
-        // An instance is fresh per invocation, which would make a resent span another one.
-        Self::otlp(self.attributes.iter().filter(|(name, _)| name != "service.instance.id"))
+    /// An instance is fresh per invocation, which would make a resent span another one.
+    fn of_spans(&self) -> impl Iterator<Item = &(String, String)> {
+        self.attributes.iter().filter(|(name, value)| name != "service.instance.id" && !value.is_empty())
     }
 
     fn for_metrics(&self) -> OtlpResource {
@@ -83,6 +84,31 @@ pub struct Chunk {
 }
 
 /// Encodes one trace. A trace larger than a request becomes several chunks, cut between spans.
+pub fn view_chunks(trace: &TraceView<'_>, resource: &Resource) -> Vec<Chunk> {
+    let bytes = encoded(&trace.spans, resource);
+    if bytes.len() > MAX_REQUEST_BYTES
+        && let Ok(message) = ExportTraceServiceRequest::decode(bytes.as_slice())
+    {
+        return bounded(message);
+    }
+    vec![Chunk { bytes, items: trace.spans.len() as u64 }]
+}
+
+fn encoded(spans: &[SpanView<'_>], resource: &Resource) -> Vec<u8> {
+    encode::trace_request(spans, resource.of_spans().map(|(name, value)| Attribute::text(name, value)))
+}
+
+impl From<TraceView<'_>> for TraceSpans {
+    /// What a receiver makes of the bytes.
+    fn from(trace: TraceView<'_>) -> Self {
+        let bytes = encoded(&trace.spans, &Resource::default());
+        let request = ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap_or_default();
+        let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        Self { run_id: trace.run_id.to_owned(), spans: scopes.flat_map(|scope| scope.spans).collect() }
+    }
+}
+
+/// Encodes the spans of one trace, as [`view_chunks`] does.
 pub fn trace_chunks(spans: Vec<Span>, resource: &Resource) -> Vec<Chunk> {
     bounded(trace_request(spans, resource))
 }
@@ -215,7 +241,7 @@ fn trace_request(spans: Vec<Span>, resource: &Resource) -> ExportTraceServiceReq
         ..InstrumentationScope::default()
     };
     let resource_spans = ResourceSpans {
-        resource: Some(resource.for_spans()),
+        resource: Some(Resource::otlp(resource.of_spans())),
         scope_spans: vec![ScopeSpans { scope: Some(scope), spans, schema_url: String::new() }],
         schema_url: String::new(),
     };

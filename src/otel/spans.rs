@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
-use opentelemetry_proto::tonic::trace::v1::{Span, Status, span, status};
+use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::attributes::{flag, key_value, number, optional, real, seconds, text, unix};
+use super::attributes::{seconds, unix};
 use super::content;
-use super::ids::SpanId;
+use super::ids::{SpanId, TraceId};
 use super::names::{self, operation};
 use super::places::{Place, Places, caller};
 use super::policy::Policy;
+use super::view::{
+    Attribute, Attributes, EventView, Kind, LinkView, SpanView, Value, count, flag, number, optional, real,
+    text,
+};
 use crate::model::step::Scalar;
 use crate::model::timeline::{Interval, Times, Timing};
 use crate::model::tree::{Holder, Node, Trace};
 use crate::model::{Forest, Message, ModelCall, Run, RunKind, RunStatus, Stated, Step, Tokens, ToolCall};
-
-/// Bit that says the recorded trace flags are those of a sampled span (W3C), as the SDKs set it.
-const FLAGS_SAMPLED: u32 = 1;
 
 /// What of a trace is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,7 +30,23 @@ pub struct Settings {
     pub content: Policy,
 }
 
-/// The spans of one trace, parents before children; the first is the root.
+/// One trace, parents before children; the first span is the root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceView<'r> {
+    /// The root run's id.
+    pub run_id: &'r str,
+    /// The spans.
+    pub spans: Vec<SpanView<'r>>,
+}
+
+impl TraceView<'_> {
+    /// The ids of its trace and of its root span.
+    pub fn root(&self) -> Option<(TraceId, SpanId)> {
+        self.spans.first().map(|root| (root.trace_id, root.span_id))
+    }
+}
+
+/// One trace as those see it who receive it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceSpans {
     /// The root run's id.
@@ -46,13 +62,16 @@ struct SessionSoFar {
     runs: u64,
 }
 
+/// Room made for the attributes of a span.
+const ATTRIBUTES: usize = 20;
+
 /// Makes spans of every trace of a forest, one trace after the other. `times` are the traces' times, in order.
 pub fn spans<'f>(
     forest: &'f Forest,
     places: &'f Places,
     times: &'f [Vec<Times>],
     settings: Settings,
-) -> impl Iterator<Item = TraceSpans> + 'f {
+) -> impl Iterator<Item = TraceView<'f>> + 'f {
     let by_id: BTreeMap<&str, usize> =
         forest.runs.iter().enumerate().map(|(at, run)| (run.key.run_id.as_str(), at)).collect();
     let mut sessions = BTreeMap::<&str, SessionSoFar>::new();
@@ -71,9 +90,11 @@ pub fn spans<'f>(
         let before = session.and_then(|session| previous.insert(session, root_node.run));
         let writer =
             Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
-        let nodes = trace.nodes.iter().zip(times).enumerate();
-        let spans = nodes.flat_map(|(at, (node, times))| writer.run(at, *node, times)).collect();
-        Some(TraceSpans { run_id: root.key.run_id.clone(), spans })
+        let mut spans = Vec::with_capacity(times.iter().map(Times::count).sum());
+        for (at, (node, times)) in trace.nodes.iter().zip(times).enumerate() {
+            writer.run(&mut spans, at, *node, times);
+        }
+        Some(TraceView { run_id: &root.key.run_id, spans })
     })
 }
 
@@ -81,10 +102,10 @@ fn tree_tokens(forest: &Forest, trace: &Trace) -> Tokens {
     trace.nodes.iter().filter_map(|node| forest.runs.get(node.run)).map(Run::own_tokens).sum()
 }
 
-struct Writer<'f> {
+struct Writer<'f, 'i> {
     forest: &'f Forest,
     places: &'f Places,
-    by_id: &'f BTreeMap<&'f str, usize>,
+    by_id: &'i BTreeMap<&'f str, usize>,
     trace: &'f Trace,
     settings: Settings,
     previous: Option<usize>,
@@ -92,12 +113,13 @@ struct Writer<'f> {
     so_far: Option<SessionSoFar>,
 }
 
-impl Writer<'_> {
-    fn run(&self, at: usize, node: Node, times: &Times) -> Vec<Span> {
+impl<'f> Writer<'f, '_> {
+    /// Adds the spans of a run and its parts.
+    fn run(&self, spans: &mut Vec<SpanView<'f>>, at: usize, node: Node, times: &Times) {
         let Some((run, place)) = self.forest.runs.get(node.run).zip(self.places.of_run(node.run)) else {
-            return Vec::new();
+            return;
         };
-        let mut spans = vec![self.run_span(at, node, run, place, times)];
+        spans.push(self.run_span(at, node, run, place, times));
         for ((step, id), interval) in run.steps.iter().zip(&place.steps).zip(&times.steps) {
             let parent = step.parent.and_then(|parent| place.steps.get(parent)).unwrap_or(&place.run);
             spans.push(step_span(run, step, Frame { place, parent, id, interval }, self.settings.content));
@@ -112,7 +134,6 @@ impl Writer<'_> {
                 spans.push(tool_span(run, tool, frame, self.settings.content));
             }
         }
-        spans
     }
 
     /// The span a run hangs under: its parent's run, tool or step; the caller's for a root.
@@ -134,15 +155,11 @@ impl Writer<'_> {
         }
     }
 
-    fn run_span(&self, at: usize, node: Node, run: &Run, place: &Place, times: &Times) -> Span {
+    fn run_span(&self, at: usize, node: Node, run: &'f Run, place: &Place, times: &Times) -> SpanView<'f> {
         let operation = operation_of(run);
         let parent = self.parent(node.holder).unwrap_or_default();
-        let mut span = open(
-            operation,
-            run.label(),
-            Frame { place, parent: &parent, id: &place.run, interval: &times.run },
-        );
-        span.kind = span::SpanKind::Internal as i32;
+        let frame = Frame { place, parent: &parent, id: &place.run, interval: &times.run };
+        let mut span = open(operation, run.label(), frame, Kind::Internal);
         let attributes = &mut span.attributes;
         every_span(attributes, run, Some(operation), times.run.timing);
         text(attributes, names::RUN_KIND, run.kind.as_str());
@@ -175,14 +192,14 @@ impl Writer<'_> {
         content::run(attributes, run, self.settings.content);
         if let Some(error) = &run.error_type {
             text(&mut span.attributes, names::ERROR_TYPE, error);
-            span.status = Some(failed(content::run_error(run, self.settings.content)));
+            span.failure = Some(content::run_error(run, self.settings.content));
         }
         span.events = events(run, times, self.settings.content);
         span.links = self.links(at, node.run, run);
         span
     }
 
-    fn root_attributes(&self, attributes: &mut Vec<KeyValue>) {
+    fn root_attributes(&self, attributes: &mut Attributes<'f>) {
         number(attributes, names::RUN_TOTAL_TOKENS, self.tokens.total());
         text(attributes, names::TOKENS_BUCKET, bucket(self.tokens.total()));
         if let Some(so_far) = self.so_far {
@@ -194,7 +211,7 @@ impl Writer<'_> {
     }
 
     /// The run before it in the session, the run it regenerates, the run it was forked from.
-    fn links(&self, at: usize, index: usize, run: &Run) -> Vec<span::Link> {
+    fn links(&self, at: usize, index: usize, run: &Run) -> Vec<LinkView> {
         let find = |run_id: &Option<String>| self.by_id.get(run_id.as_deref()?).copied();
         let previous = self.previous.filter(|_| at == 0);
         let kinds = [
@@ -206,17 +223,7 @@ impl Writer<'_> {
             kinds.into_iter().filter_map(|(kind, other)| Some((kind, self.places.of_run(other?)?, other?)));
         linked
             .filter(|(_, _, other)| *other != index)
-            .map(|(kind, place, _)| {
-                let mut attributes = Vec::new();
-                text(&mut attributes, names::LINK_KIND, kind);
-                span::Link {
-                    trace_id: place.trace_id.to_vec(),
-                    span_id: place.run.to_vec(),
-                    attributes,
-                    flags: FLAGS_SAMPLED,
-                    ..span::Link::default()
-                }
-            })
+            .map(|(kind, place, _)| LinkView { trace_id: place.trace_id, span_id: place.run, kind })
             .collect()
     }
 }
@@ -230,19 +237,20 @@ struct Frame<'p> {
     interval: &'p Interval,
 }
 
-fn open(operation: &str, label: Option<&str>, frame: Frame<'_>) -> Span {
-    let name = label.map_or_else(|| operation.to_owned(), |label| format!("{operation} {label}"));
-    let is_root = *frame.parent == SpanId::default();
-    Span {
-        trace_id: frame.place.trace_id.to_vec(),
-        span_id: frame.id.to_vec(),
-        parent_span_id: if is_root { Vec::new() } else { frame.parent.to_vec() },
-        flags: FLAGS_SAMPLED,
+fn open<'r>(operation: &str, label: Option<&str>, frame: Frame<'_>, kind: Kind) -> SpanView<'r> {
+    let name = label.map_or_else(|| operation.to_owned(), |label| [operation, " ", label].concat());
+    SpanView {
+        trace_id: frame.place.trace_id,
+        span_id: *frame.id,
+        parent_span_id: Some(*frame.parent).filter(|parent| *parent != SpanId::default()),
         name,
-        start_time_unix_nano: unix(frame.interval.start_ns),
-        end_time_unix_nano: unix(frame.interval.end_ns),
-        status: Some(Status::default()),
-        ..Span::default()
+        kind,
+        start_ns: unix(frame.interval.start_ns),
+        end_ns: unix(frame.interval.end_ns),
+        attributes: Vec::with_capacity(ATTRIBUTES),
+        events: Vec::new(),
+        links: Vec::new(),
+        failure: None,
     }
 }
 
@@ -254,7 +262,12 @@ fn operation_of(run: &Run) -> &'static str {
 }
 
 /// What every span carries, so that any of them can be found by conversation, agent and run.
-fn every_span(attributes: &mut Vec<KeyValue>, run: &Run, operation: Option<&str>, timing: Timing) {
+fn every_span<'r>(
+    attributes: &mut Attributes<'r>,
+    run: &'r Run,
+    operation: Option<&'static str>,
+    timing: Timing,
+) {
     optional(attributes, names::OPERATION_NAME, operation);
     optional(attributes, names::CONVERSATION_ID, run.session_id.as_deref());
     optional(attributes, names::SESSION_ID, run.session_id.as_deref());
@@ -264,9 +277,8 @@ fn every_span(attributes: &mut Vec<KeyValue>, run: &Run, operation: Option<&str>
     text(attributes, names::TIMING, timing.as_str());
 }
 
-fn call_span(run: &Run, call: &ModelCall, frame: Frame<'_>, settings: Settings) -> Span {
-    let mut span = open(operation::CHAT, call.model.as_deref(), frame);
-    span.kind = span::SpanKind::Client as i32;
+fn call_span<'r>(run: &'r Run, call: &'r ModelCall, frame: Frame<'_>, settings: Settings) -> SpanView<'r> {
+    let mut span = open(operation::CHAT, call.model.as_deref(), frame, Kind::Client);
     let attributes = &mut span.attributes;
     every_span(attributes, run, Some(operation::CHAT), frame.interval.timing);
     optional(attributes, names::PROVIDER_NAME, call.provider.as_deref());
@@ -294,7 +306,7 @@ fn call_span(run: &Run, call: &ModelCall, frame: Frame<'_>, settings: Settings) 
     span
 }
 
-fn usage(attributes: &mut Vec<KeyValue>, tokens: &Tokens, settings: Settings) {
+fn usage(attributes: &mut Attributes<'_>, tokens: &Tokens, settings: Settings) {
     number(attributes, names::USAGE_INPUT, tokens.input());
     number(attributes, names::USAGE_OUTPUT, tokens.output());
     let parts = [
@@ -310,9 +322,8 @@ fn usage(attributes: &mut Vec<KeyValue>, tokens: &Tokens, settings: Settings) {
     }
 }
 
-fn tool_span(run: &Run, tool: &ToolCall, frame: Frame<'_>, policy: Policy) -> Span {
-    let mut span = open(operation::EXECUTE_TOOL, Some(&tool.name), frame);
-    span.kind = span::SpanKind::Internal as i32;
+fn tool_span<'r>(run: &'r Run, tool: &'r ToolCall, frame: Frame<'_>, policy: Policy) -> SpanView<'r> {
+    let mut span = open(operation::EXECUTE_TOOL, Some(&tool.name), frame, Kind::Internal);
     let attributes = &mut span.attributes;
     every_span(attributes, run, Some(operation::EXECUTE_TOOL), frame.interval.timing);
     text(attributes, names::TOOL_NAME, &tool.name);
@@ -328,14 +339,13 @@ fn tool_span(run: &Run, tool: &ToolCall, frame: Frame<'_>, policy: Policy) -> Sp
     content::tool(attributes, run, tool, policy);
     if tool.failed {
         text(attributes, names::ERROR_TYPE, "_OTHER");
-        span.status = Some(failed(content::tool_error(run, tool, policy)));
+        span.failure = Some(content::tool_error(run, tool, policy));
     }
     span
 }
 
-fn step_span(run: &Run, step: &Step, frame: Frame<'_>, policy: Policy) -> Span {
-    let mut span = open("agno.step", Some(&step.name), frame);
-    span.kind = span::SpanKind::Internal as i32;
+fn step_span<'r>(run: &'r Run, step: &'r Step, frame: Frame<'_>, policy: Policy) -> SpanView<'r> {
+    let mut span = open("agno.step", Some(&step.name), frame, Kind::Internal);
     let attributes = &mut span.attributes;
     every_span(attributes, run, None, frame.interval.timing);
     text(attributes, names::STEP_NAME, &step.name);
@@ -348,71 +358,59 @@ fn step_span(run: &Run, step: &Step, frame: Frame<'_>, policy: Policy) -> Span {
     }
     if step.failed {
         text(attributes, names::ERROR_TYPE, "_OTHER");
-        span.status = Some(failed(content::step_error(run, step, policy)));
+        span.failure = Some(content::step_error(run, step, policy));
     }
     span
 }
 
 /// Messages that are no calls, and moments worth knowing.
-fn events(run: &Run, times: &Times, policy: Policy) -> Vec<span::Event> {
+fn events<'r>(run: &'r Run, times: &Times, policy: Policy) -> Vec<EventView<'r>> {
     let inside = |second: Option<i64>, otherwise: i64| {
         let wanted = second.and_then(|second| second.checked_mul(1_000_000_000)).unwrap_or(otherwise);
         unix(wanted.clamp(times.run.start_ns, times.run.end_ns.max(times.run.start_ns)))
     };
-    let message = |message: &Message| {
+    let message = |message: &'r Message| {
         let mut attributes = Vec::new();
         optional(&mut attributes, names::MESSAGE_ID, message.id.as_deref());
         text(&mut attributes, names::MESSAGE_ROLE, &message.role);
         content::message(&mut attributes, run, message, policy);
-        span::Event {
-            name: names::EVENT_MESSAGE.to_owned(),
-            time_unix_nano: inside(message.created_at_s, times.run.start_ns),
-            attributes,
-            ..span::Event::default()
-        }
+        let at_ns = inside(message.created_at_s, times.run.start_ns);
+        EventView { name: names::EVENT_MESSAGE, at_ns, attributes }
     };
     let asked = run.tools.iter().find(|tool| tool.asked_human).and_then(|tool| tool.asked_by);
     let paused_ns = asked.and_then(|call| times.calls.get(call)).map_or(times.run.end_ns, |call| call.end_ns);
-    let mut events: Vec<span::Event> = run.messages.iter().map(message).collect();
+    let mut events: Vec<EventView<'r>> = run.messages.iter().map(message).collect();
     for moment in &run.moments {
-        let mut attributes = Vec::new();
-        for (name, figure) in &moment.figures {
-            attributes.push(key_value(*name, any_value::Value::IntValue(*figure)));
-        }
-        events.push(span::Event {
-            name: moment.name.to_owned(),
-            time_unix_nano: inside(moment.at_s, paused_ns),
-            attributes,
-            ..span::Event::default()
-        });
+        let figures = moment.figures.iter();
+        let attributes =
+            figures.map(|(name, figure)| Attribute::new(name, Value::Integer(*figure))).collect();
+        events.push(EventView { name: moment.name, at_ns: inside(moment.at_s, paused_ns), attributes });
     }
     if run.status == RunStatus::Cancelled {
-        events.push(span::Event {
-            name: names::EVENT_CANCELLED.to_owned(),
-            time_unix_nano: unix(times.run.end_ns),
-            ..span::Event::default()
-        });
+        let at_ns = unix(times.run.end_ns);
+        events.push(EventView { name: names::EVENT_CANCELLED, at_ns, attributes: Vec::new() });
     }
-    events.sort_by_key(|event| event.time_unix_nano);
+    events.sort_by_key(|event| event.at_ns);
     events
 }
 
 /// Agno's own figures, beside ours, under the names of Agno's documentation.
-fn stated(attributes: &mut Vec<KeyValue>, stated: &Stated) {
-    for (field, count) in &stated.integers {
-        number(attributes, format!("{}{field}", names::STATED_PREFIX), *count);
+fn stated<'r>(attributes: &mut Attributes<'r>, stated: &'r Stated) {
+    let prefix = &names::STATED_PREFIX;
+    for (name, figure) in &stated.integers {
+        attributes.push(Attribute { prefix, name, value: count(*figure) });
     }
-    for (field, value) in &stated.floats {
-        real(attributes, format!("{}{field}", names::STATED_PREFIX), *value);
+    for (name, value) in &stated.floats {
+        attributes.push(Attribute { prefix, name, value: Value::Real(*value) });
     }
-    for (field, scalar) in &stated.provider {
+    for (name, scalar) in &stated.provider {
         let value = match scalar {
-            Scalar::Integer(value) => any_value::Value::IntValue(*value),
-            Scalar::Float(value) => any_value::Value::DoubleValue(*value),
-            Scalar::Bool(value) => any_value::Value::BoolValue(*value),
-            Scalar::Text(value) => any_value::Value::StringValue(value.clone()),
+            Scalar::Integer(value) => Value::Integer(*value),
+            Scalar::Float(value) => Value::Real(*value),
+            Scalar::Bool(value) => Value::Flag(*value),
+            Scalar::Text(value) => Value::Text(value.into()),
         };
-        attributes.push(key_value(format!("{}{field}", names::STATED_PROVIDER_PREFIX), value));
+        attributes.push(Attribute { prefix: &names::STATED_PROVIDER_PREFIX, name, value });
     }
 }
 
@@ -431,8 +429,4 @@ fn bucket(tokens: u64) -> &'static str {
         100_000..1_000_000 => "100k-1m",
         _ => "1m+",
     }
-}
-
-fn failed(message: String) -> Status {
-    Status { code: status::StatusCode::Error as i32, message }
 }

@@ -37,7 +37,7 @@ fn by_family(surveyed: &Surveyed) -> (Tokens, Vec<TraceSpans>) {
     for family in surveyed.families() {
         let gathered = wait(surveyed.gather(&[family], Keep::Figures, RECEIVED_NS)).unwrap();
         tokens += gathered.tokens();
-        traces.extend(gathered.traces(Settings::default()));
+        traces.extend(gathered.spans(Settings::default()));
     }
     (tokens, in_order(traces))
 }

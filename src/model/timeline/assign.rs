@@ -2,7 +2,7 @@
 
 use super::{
     Children, DERIVED_WIDTH_NS, Interval, Parts, Point, Solver, Span, Times, Timing, comes_last,
-    has_earliest, has_latest, has_no_duration, tools_of,
+    has_earliest, has_latest, has_no_duration,
 };
 
 impl Solver<'_> {
@@ -46,14 +46,11 @@ impl Solver<'_> {
         for call in &chain {
             self.assign_call(node, *call, unknown);
             unknown -= usize::from(is_open(&call));
-            let call = *call;
-            let tools: Vec<usize> = self
-                .nodes
-                .get(node)
-                .map(|parts| tools_of(parts, call).map(|(tool, ..)| tool).collect())
-                .unwrap_or_default();
-            for tool in tools {
+            let asked = |parts: &Parts<'_>, nth| parts.asked.get(*call)?.get(nth).copied();
+            let mut nth = 0;
+            while let Some(tool) = self.nodes.get(node).and_then(|parts| asked(parts, nth)) {
                 self.assign_tool(node, tool);
+                nth += 1;
             }
         }
         for tool in

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Parts, SECOND_NS, Solver, Span, comes_last, tools_of};
-use crate::model::time_bounds::{EVER, Fact, Point, UNBOUNDED, has_earliest, has_latest};
+use crate::model::time_bounds::{Fact, Point, UNBOUNDED, has_earliest, has_latest};
 use crate::model::tree::Holder;
 use crate::model::{RunKind, RunStatus, ToolCall};
 
@@ -13,26 +13,33 @@ const STAMP_SLACK_NS: i64 = 20_000_000;
 const STORE_DELAY_NS: i64 = 100_000_000;
 /// Backends show and some repair spans without a length; everything lasts at least this long.
 const SHORTEST_NS: i64 = 1_000;
+/// Room made for facts that are stated together; a run of three turns has 30.
+const FACTS: usize = 64;
 
 impl Solver<'_> {
     /// States everything that is known. `received_ns` stands in where no time is.
     pub(super) fn state_facts(&mut self, received_ns: i64) {
-        self.structure();
-        self.anchor();
+        let mut facts = Vec::with_capacity(FACTS);
+        self.structure(&mut facts);
         self.steps_inside_tools();
         self.measured_tools();
-        self.call_durations();
-        self.calls_beside_tools();
-        self.whole_seconds();
-        self.run_durations();
-        self.delegations();
+        self.call_durations(&mut facts);
+        self.calls_beside_tools(&mut facts);
+        self.whole_seconds(&mut facts);
+        self.run_durations(&mut facts);
+        self.delegations(&mut facts);
         self.stored_rows();
         self.last_resorts(received_ns);
     }
 
+    /// States a list of facts, and empties it for the next.
+    fn state(&mut self, facts: &mut Vec<Fact>) {
+        self.bounds.state(facts);
+        facts.clear();
+    }
+
     /// What always holds. None of it can contradict the rest.
-    fn structure(&mut self) {
-        let mut facts = Vec::new();
+    fn structure(&mut self, facts: &mut Vec<Fact>) {
         for parts in &self.nodes {
             let (span, run) = (parts.span, parts.run);
             let step = |at: Option<usize>| at.and_then(|at| parts.steps.get(at)).copied().unwrap_or(span);
@@ -56,17 +63,9 @@ impl Solver<'_> {
                     facts.extend(inside(inner, span));
                 }
             }
-            facts.extend(chain_order(parts));
+            chain_order(parts, facts);
         }
-        self.bounds.state(&facts);
-    }
-
-    /// Ties everything to the time in which it can be at all.
-    fn anchor(&mut self) {
-        if let Some(Span { start, end }) = self.nodes.first().map(|root| root.span) {
-            self.bounds.within(start, EVER.0, EVER.1);
-            self.bounds.within(end, EVER.0, EVER.1);
-        }
+        self.state(facts);
     }
 
     /// The tool call, step or run that a run lies inside of.
@@ -117,8 +116,7 @@ impl Solver<'_> {
         }
     }
 
-    fn call_durations(&mut self) {
-        let mut facts = Vec::new();
+    fn call_durations(&mut self, facts: &mut Vec<Fact>) {
         for parts in &self.nodes {
             for (call, span) in parts.run.calls.iter().zip(&parts.calls) {
                 if let Some(duration) = call.duration_ns {
@@ -128,36 +126,34 @@ impl Solver<'_> {
                 }
             }
         }
-        self.bounds.state(&facts);
+        self.state(facts);
     }
 
     /// A call ends where its first tool starts, and begins where the last tool of the call before it ended.
-    fn calls_beside_tools(&mut self) {
-        let mut facts = Vec::new();
+    fn calls_beside_tools(&mut self, facts: &mut Vec<Fact>) {
         for parts in &self.nodes {
             let mut begins = Vec::new();
             for (place, &at) in parts.chain.iter().enumerate() {
                 let Some(call) = parts.calls.get(at) else { continue };
-                let tools: Vec<(usize, &ToolCall, Span)> = tools_of(parts, at).collect();
-                let first = tools.iter().filter(|(at, ..)| parts.measured.get(*at) == Some(&true));
-                let first = first.min_by_key(|(_, tool, _)| tool.start_ns).or(tools.first());
+                let tools = || tools_of(parts, at);
+                let first = tools().filter(|(at, ..)| parts.measured.get(*at) == Some(&true));
+                let first = first.min_by_key(|(_, tool, _)| tool.start_ns).or_else(|| tools().next());
                 facts.extend(first.map(|(.., tool)| Fact::apart(call.end, tool.start, 0)));
                 // A tool that waited for a human has no times, and the next call waited with it.
-                let all_known = tools.iter().all(|(_, tool, _)| tool.end_ns.is_some());
-                let last = tools.iter().max_by_key(|(_, tool, _)| tool.end_ns).filter(|_| all_known);
+                let all_known = tools().all(|(_, tool, _)| tool.end_ns.is_some());
+                let last = tools().max_by_key(|(_, tool, _)| tool.end_ns).filter(|_| all_known);
                 let next = parts.chain.get(place + 1).and_then(|&next| parts.calls.get(next));
                 begins.extend(last.zip(next).map(|((.., tool), next)| Fact::apart(tool.end, next.start, 0)));
             }
             facts.append(&mut begins);
         }
-        self.bounds.state(&facts);
+        self.state(facts);
     }
 
     /// Messages carry the second they were made: the first at the run's start, an answer's just before its
     /// request, a tool's when it had finished.
-    fn whole_seconds(&mut self) {
+    fn whole_seconds(&mut self, facts: &mut Vec<Fact>) {
         let second = |second: i64| second.checked_mul(SECOND_NS).unwrap_or(UNBOUNDED);
-        let mut facts = Vec::new();
         let mut within = |point, lowest, highest| facts.push(Fact::Within { point, lowest, highest });
         for parts in &self.nodes {
             let run = parts.run;
@@ -178,11 +174,10 @@ impl Solver<'_> {
                 within(parts.span.start, made - SECOND_NS, UNBOUNDED);
             }
         }
-        self.bounds.state(&facts);
+        self.state(facts);
     }
 
-    fn run_durations(&mut self) {
-        let mut facts = Vec::new();
+    fn run_durations(&mut self, facts: &mut Vec<Fact>) {
         for parts in &self.nodes {
             facts.extend(parts.run.duration_ns.map(|ns| Fact::apart(parts.span.start, parts.span.end, ns)));
             for (step, span) in parts.run.steps.iter().zip(&parts.steps) {
@@ -194,12 +189,11 @@ impl Solver<'_> {
         for parts in &self.nodes {
             facts.extend(step_order(parts));
         }
-        self.bounds.state(&facts);
+        self.state(facts);
     }
 
     /// A tool that hands work to one member is stamped when the member has finished, and does nothing else.
-    fn delegations(&mut self) {
-        let mut facts = Vec::new();
+    fn delegations(&mut self, facts: &mut Vec<Fact>) {
         for member in &self.nodes {
             let Holder::Tool { node, tool } = member.holder else {
                 continue;
@@ -213,7 +207,7 @@ impl Solver<'_> {
                 facts.push(Fact::apart(tool.start, member.span.start, 0));
             }
         }
-        self.bounds.state(&facts);
+        self.state(facts);
     }
 
     /// A workflow that an agent of its own was asked to run: its steps ran inside that agent's tool call.
@@ -283,17 +277,19 @@ fn at_least(span: Span, duration_ns: i64) -> Fact {
 }
 
 /// Each call after the tools of the call before it; reasoning first; what was not a message, last.
-fn chain_order(parts: &Parts<'_>) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let chain: Vec<Span> = parts.chain.iter().filter_map(|&at| parts.calls.get(at)).copied().collect();
-    for (&at, span) in parts.chain.iter().zip(&chain) {
-        facts.extend(tools_of(parts, at).map(|(.., tool)| Fact::order(span.end, tool.start)));
+fn chain_order(parts: &Parts<'_>, facts: &mut Vec<Fact>) {
+    let span = |at: &usize| parts.calls.get(*at).copied();
+    for (place, at) in parts.chain.iter().enumerate() {
+        let Some(call) = span(at) else { continue };
+        let next = parts.chain.get(place + 1).and_then(span);
+        facts.extend(next.map(|next| Fact::order(call.end, next.start)));
+        for (.., tool) in tools_of(parts, *at) {
+            facts.push(Fact::order(call.end, tool.start));
+            facts.extend(next.map(|next| Fact::order(tool.end, next.start)));
+        }
     }
-    for ((&at, span), next) in parts.chain.iter().zip(&chain).zip(chain.iter().skip(1)) {
-        facts.push(Fact::order(span.end, next.start));
-        facts.extend(tools_of(parts, at).map(|(.., tool)| Fact::order(tool.end, next.start)));
-    }
-    if let (Some(first), Some(last)) = (chain.first(), chain.last()) {
+    let (first, last) = (parts.chain.first().and_then(span), parts.chain.last().and_then(span));
+    if let Some((first, last)) = first.zip(last) {
         facts.push(Fact::order(parts.span.start, first.start));
         facts.push(Fact::order(last.end, parts.span.end));
         let calls = parts.run.calls.iter().zip(&parts.calls);
@@ -305,7 +301,6 @@ fn chain_order(parts: &Parts<'_>) -> Vec<Fact> {
             }
         }
     }
-    facts
 }
 
 /// Steps of the same parent follow each other, unless it ran them side by side.

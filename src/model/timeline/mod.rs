@@ -64,6 +64,13 @@ pub struct Times {
     pub steps: Vec<Interval>,
 }
 
+impl Times {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.calls.len() + self.tools.len() + self.steps.len()
+    }
+}
+
 /// Finds times for every node of a trace, in the order of its nodes.
 ///
 /// `received_ns` stands in for the end of a run of which no time is known at all.
@@ -123,7 +130,9 @@ struct Solver<'r> {
 
 impl<'r> Solver<'r> {
     fn of(trace: &Trace, runs: &'r [Run]) -> Self {
-        let mut bounds = TimeBounds::default();
+        let own = trace.nodes.iter().filter_map(|node| runs.get(node.run));
+        let spans = own.map(|run| 1 + run.calls.len() + run.tools.len() + run.steps.len()).sum::<usize>();
+        let mut bounds = TimeBounds::with_room(2 * spans);
         let mut span = || Span { start: bounds.point(), end: bounds.point() };
         let mut nodes: Vec<Parts<'r>> = Vec::new();
         for node in &trace.nodes {
@@ -131,15 +140,31 @@ impl<'r> Solver<'r> {
             let mut chain: Vec<usize> =
                 (0..run.calls.len()).filter(|&call| position(run, call).is_some()).collect();
             chain.sort_by_key(|&call| position(run, call));
+            let asked = asked(run);
+            let own = span();
+            let steps = run.steps.iter().map(|_| span()).collect();
+            // Calls and tools get their points in the order in which they happened.
+            let mut calls: Vec<Option<Span>> = vec![None; run.calls.len()];
+            let mut tools: Vec<Option<Span>> = vec![None; run.tools.len()];
+            for &call in &chain {
+                if let Some(own) = calls.get_mut(call) {
+                    *own = Some(span());
+                }
+                for &tool in asked.get(call).into_iter().flatten() {
+                    if let Some(own) = tools.get_mut(tool) {
+                        *own = Some(span());
+                    }
+                }
+            }
             nodes.push(Parts {
                 run,
                 holder: node.holder,
-                span: span(),
-                calls: run.calls.iter().map(|_| span()).collect(),
-                tools: run.tools.iter().map(|_| span()).collect(),
-                steps: run.steps.iter().map(|_| span()).collect(),
+                span: own,
+                calls: calls.into_iter().map(|own| own.unwrap_or_else(&mut span)).collect(),
+                tools: tools.into_iter().map(|own| own.unwrap_or_else(&mut span)).collect(),
+                steps,
                 chain,
-                asked: asked(run),
+                asked,
                 inner: inner_steps(run),
                 children: Children::default(),
                 measured: vec![false; run.tools.len()],

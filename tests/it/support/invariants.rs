@@ -67,9 +67,18 @@ pub(crate) fn hold(records: &[Record], extent: Extent) {
     }
     let policies = [(5, Policy::new(Mode::Masked, 4_096)), (6, Policy::new(Mode::Full, 1_024))];
     for (_, policy) in policies.into_iter().filter(|(lot, _)| extent.has(*lot)) {
-        let spans = gather(records, Keep::Content).spans(settings(policy));
+        let gathered = gather(records, Keep::Content);
+        let spans = gathered.spans(settings(policy));
         traces(&spans, policy);
         chunks(&spans);
+        for (view, spans) in gathered.traces(settings(policy)).zip(spans) {
+            let typed = request::trace_chunks(spans.spans, &resource());
+            assert_eq!(
+                request::view_chunks(&view, &resource()),
+                typed,
+                "bytes are not opentelemetry-proto's"
+            );
+        }
     }
 }
 
