@@ -92,10 +92,37 @@ pub enum Error {
         waited: Duration,
         /// Why the last attempt failed.
         reason: String,
+        /// False where the far side surely took nothing in any attempt.
+        may_have_arrived: bool,
     },
     /// A refused request could not be kept.
     #[error(transparent)]
     DeadLetters(#[from] otlp_json::Error),
+}
+
+/// Where refused requests are kept.
+#[derive(Debug, Default)]
+pub enum DeadLetters {
+    /// Nowhere: they are counted.
+    #[default]
+    Nowhere,
+    /// In a file of OTLP/JSON.
+    File(OtlpJson),
+    /// In memory, for whoever delivers to take.
+    Memory(Vec<Refusal>),
+}
+
+/// A request that was refused, or of which something was rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Spans or metrics.
+    pub signal: Signal,
+    /// The request's message.
+    pub bytes: Vec<u8>,
+    /// Spans or points in it.
+    pub items: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// Delivers requests.
@@ -104,7 +131,7 @@ pub struct Delivery {
     traces: Exporter,
     metrics: Exporter,
     patience: Duration,
-    dead_letters: Option<OtlpJson>,
+    dead_letters: DeadLetters,
     /// Bytes a request may have, as far as the far side has let us know.
     limits: [usize; 2],
     /// What became of the requests so far.
@@ -113,12 +140,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// `patience` is how long one request is tried before giving up; `dead_letters` keeps what is refused.
-    pub fn new(
-        traces: Exporter,
-        metrics: Exporter,
-        patience: Duration,
-        dead_letters: Option<OtlpJson>,
-    ) -> Self {
+    pub fn new(traces: Exporter, metrics: Exporter, patience: Duration, dead_letters: DeadLetters) -> Self {
         let (limits, report) = ([usize::MAX; 2], Report::default());
         Self { traces, metrics, patience, dead_letters, limits, report }
     }
@@ -146,6 +168,16 @@ impl Delivery {
     /// True when both signals go to the same server.
     pub fn has_one_server(&self) -> bool {
         self.traces.server() == self.metrics.server()
+    }
+
+    /// How long one request is tried from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// True if anything was delivered since the report was begun.
+    pub fn has_delivered(&self) -> bool {
+        self.report.sum(|sent| sent.delivered) > 0
     }
 
     /// Notes a request that is not tried, because one before it was given up on.
@@ -209,7 +241,7 @@ impl Delivery {
 
     async fn attempt_until_it_ends(&mut self, request: &Request<'_>) -> Result<End, Error> {
         let started = Instant::now();
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut may_have_arrived) = (FIRST_WAIT, false);
         loop {
             let attempt = self.attempt(request).await;
             let sent = self.report.of_mut(request.signal);
@@ -221,7 +253,7 @@ impl Delivery {
                     debug!(bytes = request.len(), elapsed = ?started.elapsed(), "delivered a request");
                     if rejected > 0 {
                         note(&mut self.report.reasons, &message);
-                        self.keep(request)?;
+                        self.keep(request, &message)?;
                     } else {
                         note(&mut self.report.warnings, &message);
                     }
@@ -229,13 +261,15 @@ impl Delivery {
                 }
                 Attempt::TooLarge { reason } => return Ok(End::TooLarge(reason)),
                 Attempt::Refused { reason } => return Ok(End::Refused(reason)),
-                Attempt::TryLater { wait: asked, reason } => {
+                Attempt::TryLater { wait: asked, may_have_arrived: may, reason } => {
+                    may_have_arrived |= may;
                     let pause = asked.unwrap_or_else(|| jittered(wait));
                     let waited = started.elapsed();
-                    if waited + pause > self.patience {
+                    if waited.saturating_add(pause) > self.patience {
                         let asks = asked.map(|wait| format!("; it asks to wait {:.0} s", wait.as_secs_f64()));
                         let reason = reason + asks.as_deref().unwrap_or_default();
-                        return Err(Error::GaveUp { target: self.target(request.signal), waited, reason });
+                        let target = self.target(request.signal);
+                        return Err(Error::GaveUp { target, waited, reason, may_have_arrived });
                     }
                     info!(target: SERVERS_WORDS, to = self.target(request.signal), %reason, ?pause, "will try again");
                     tokio::time::sleep(pause).await;
@@ -274,15 +308,32 @@ impl Delivery {
         sent.refused += 1;
         sent.refused_items += request.chunks.iter().map(|chunk| chunk.items).sum::<u64>();
         note(&mut self.report.reasons, reason);
-        self.keep(request)
+        self.keep(request, reason)
     }
 
-    fn keep(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        if let Some(file) = &mut self.dead_letters {
-            file.write(request)?;
-            file.flush()?;
+    fn keep(&mut self, request: &Request<'_>, reason: &str) -> Result<(), Error> {
+        match &mut self.dead_letters {
+            DeadLetters::Nowhere => {}
+            DeadLetters::File(file) => {
+                file.write(request)?;
+                file.flush()?;
+            }
+            DeadLetters::Memory(refusals) => refusals.push(Refusal {
+                signal: request.signal,
+                bytes: request.chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect(),
+                items: request.chunks.iter().map(|chunk| chunk.items).sum(),
+                reason: reason.to_owned(),
+            }),
         }
         Ok(())
+    }
+
+    /// Takes what was refused since this was last asked, where it is kept in memory.
+    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+        match &mut self.dead_letters {
+            DeadLetters::Memory(refusals) => std::mem::take(refusals),
+            DeadLetters::Nowhere | DeadLetters::File(_) => Vec::new(),
+        }
     }
 }
 

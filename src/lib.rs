@@ -41,12 +41,17 @@ pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod export;
+#[cfg(feature = "sqlite")]
+pub mod follow;
 pub mod framework;
 pub mod intake;
 pub mod ledger;
 pub mod model;
 pub mod otel;
 pub mod source;
+mod stable_hash;
+#[cfg(feature = "sqlite")]
+pub mod state;
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -9,6 +9,7 @@ use super::summary::Summary;
 use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;
 use crate::config::{self, Config, Flags, Observed};
+use crate::delivery::DeadLetters;
 
 /// Written by Agno 3.1 against a mock provider: `examples/README.md`.
 const DATABASE: &[u8] = include_bytes!("../../examples/demo.db");
@@ -61,7 +62,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         super::write_painted(&show::one(&trace.into()))?;
     }
     let mut way = match destination {
-        Some(destination) => Way::Endpoint(Box::new(delivery(destination, PATIENCE, None, clock)?)),
+        Some(destination) => {
+            Way::Endpoint(Box::new(delivery(destination, PATIENCE, DeadLetters::Nowhere, clock)?))
+        }
         None => Way::Nowhere,
     };
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);

@@ -5,6 +5,7 @@ mod demo;
 mod environment;
 mod named;
 mod own;
+mod run;
 mod send;
 mod show;
 mod summary;
@@ -49,6 +50,8 @@ struct Arguments {
 enum Command {
     /// Send the runs of databases, folders and files, once: traces and session totals.
     Send(Box<send::Arguments>),
+    /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
+    Run(Box<run::Arguments>),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT is set.
@@ -170,6 +173,9 @@ fn keep(settings: Settings) -> Keep {
 enum Ended {
     Done = 0,
     SomeRefused = 5,
+    /// By a signal, after what was under way had been ended.
+    Interrupted = INTERRUPTED as isize,
+    Terminated = TERMINATED as isize,
 }
 
 /// Exit codes of failures; documented in README.md.
@@ -211,7 +217,10 @@ pub fn main() -> ExitCode {
         }
     };
     let observing = own::start(&arguments.command);
-    environment::log(arguments.verbose, observing.as_ref().ok().and_then(Option::as_ref));
+    environment::log(
+        arguments.verbose + u8::from(matches!(arguments.command, Command::Run(_))),
+        observing.as_ref().ok().and_then(Option::as_ref),
+    );
     let (observing, ended) = match observing {
         Ok(observing) => (observing, run(arguments.command)),
         Err(error) => (None, Err(error)),
@@ -236,17 +245,18 @@ fn run(command: Command) -> anyhow::Result<Ended> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let worker = std::thread::Builder::new().name("work".to_owned());
     // Nobody listens any more once a signal has come.
+    let ends_itself = matches!(command, Command::Run(_));
     worker.spawn(move || tell.send(work(command)).ok()).context("cannot start")?;
     runtime()?.block_on(async {
         tokio::select! {
             ended = told => ended.context("the work broke off; this is a bug")?,
-            stopped = stopped() => Err(stopped?.into()),
+            stopped = stopped(), if !ends_itself => Err(stopped?.into()),
         }
     })
 }
 
 fn work(command: Command) -> anyhow::Result<Ended> {
-    if matches!(command, Command::Send(_) | Command::Demo(_)) {
+    if !matches!(command, Command::Show(_)) {
         environment::expect_utf8()?;
         environment::warn_of_unfollowed();
     }
@@ -254,6 +264,7 @@ fn work(command: Command) -> anyhow::Result<Ended> {
     let commanded = async {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
+            Command::Run(arguments) => run::run(*arguments).await,
             Command::Show(arguments) => show::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }
@@ -285,6 +296,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<observe::Error>()
         || error.is::<StdinTwice>()
         || error.is::<NotUtf8>()
+        || error.is::<run::NoStateFile>()
     {
         WRONG_USAGE
     } else if error.is::<source::Error>() {

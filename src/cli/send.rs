@@ -11,7 +11,7 @@ use super::summary::Summary;
 use super::{AllRefused, Ended, Said, Sources};
 use crate::clock::Clock;
 use crate::config::{self, Config, Destination, Observed};
-use crate::delivery::{self, Delivery, Report};
+use crate::delivery::{self, DeadLetters, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::framework::Oddities;
@@ -60,7 +60,7 @@ impl Arguments {
 pub(super) fn delivery(
     destination: Destination,
     patience: Duration,
-    dead_letters: Option<OtlpJson>,
+    dead_letters: DeadLetters,
     clock: Clock,
 ) -> Result<Delivery, TlsError> {
     let (traces, metrics) =
@@ -96,6 +96,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     } else {
         let patience = Duration::from_secs(arguments.destination.give_up_after);
         let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append);
+        let dead_letters = dead_letters.map_or(DeadLetters::Nowhere, DeadLetters::File);
         Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
     let surveyed = super::survey(&arguments.sources).await?;

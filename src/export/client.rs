@@ -15,7 +15,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{Endpoint, Protocol, Tls};
+use super::{Attempt, Endpoint, Protocol, Tls};
 
 /// More of an answer is not read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -107,9 +107,11 @@ impl Client {
         Ok(Self { client: client.build(connector) })
     }
 
-    /// One request and its answer, or why there is none: then nobody knows what became of the request.
-    pub(super) async fn exchange(&self, message: http::Request<Full<Bytes>>) -> Result<Answer, String> {
-        let response = self.client.request(message).await.map_err(|error| reason(&error))?;
+    /// One request and its answer, or why there is none.
+    pub(super) async fn exchange(&self, message: http::Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+        let response = self.client.request(message).await;
+        let response = response
+            .map_err(|error| NoAnswer { reason: reason(&error), may_have_arrived: !error.is_connect() })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let answer = Answer { status: head.status, headers: head.headers, ..Answer::default() };
@@ -120,8 +122,24 @@ impl Client {
             }
             // An answer too long to be one still has a status.
             Err(_) if !answer.status.is_success() => Ok(answer),
-            Err(error) => Err(format!("the answer broke off: {error}")),
+            Err(error) => {
+                Err(NoAnswer { reason: format!("the answer broke off: {error}"), may_have_arrived: true })
+            }
         }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct NoAnswer {
+    reason: String,
+    /// False where there was no connection; else nobody knows what became of the request.
+    may_have_arrived: bool,
+}
+
+impl From<NoAnswer> for Attempt {
+    fn from(NoAnswer { reason, may_have_arrived }: NoAnswer) -> Self {
+        Self::TryLater { wait: None, may_have_arrived, reason }
     }
 }
 

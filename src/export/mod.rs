@@ -123,6 +123,8 @@ pub enum Attempt {
     TryLater {
         /// How long it asked us to wait.
         wait: Option<Duration>,
+        /// False where the far side surely took nothing: it said so, or there was no connection.
+        may_have_arrived: bool,
         /// Why.
         reason: String,
     },

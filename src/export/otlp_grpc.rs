@@ -51,10 +51,10 @@ impl OtlpGrpc {
         };
         match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
             Ok(Ok(answer)) => outcome(&answer),
-            Ok(Err(reason)) => Attempt::TryLater { wait: None, reason },
+            Ok(Err(no_answer)) => no_answer.into(),
             Err(_) => {
                 let reason = format!("no answer within {:?}", self.endpoint.timeout);
-                Attempt::TryLater { wait: None, reason }
+                Attempt::TryLater { wait: None, may_have_arrived: true, reason }
             }
         }
     }
@@ -118,7 +118,10 @@ fn outcome(answer: &Answer) -> Attempt {
 fn no_status(answer: &Answer) -> Attempt {
     let reason = format!("HTTP {} and no gRPC status", answer.status);
     match answer.status.as_u16() {
-        200..=299 | 429 | 502 | 503 | 504 => Attempt::TryLater { wait: None, reason },
+        status @ (200..=299 | 429 | 502 | 503 | 504) => {
+            let may_have_arrived = !matches!(status, 429 | 503);
+            Attempt::TryLater { wait: None, may_have_arrived, reason }
+        }
         413 => Attempt::TooLarge { reason },
         _ => Attempt::Refused { reason },
     }
@@ -138,8 +141,10 @@ fn failure(status: &Status) -> Attempt {
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => Attempt::TryLater { wait, reason },
-        Code::ResourceExhausted if info.is_some() => Attempt::TryLater { wait, reason },
+        | Code::DataLoss => Attempt::TryLater { wait, may_have_arrived: true, reason },
+        Code::ResourceExhausted if info.is_some() => {
+            Attempt::TryLater { wait, may_have_arrived: false, reason }
+        }
         // Without a delay it will not pass by itself; grpc-go's servers say so of a message beyond their limit.
         Code::ResourceExhausted => Attempt::TooLarge { reason },
         _ => Attempt::Refused { reason },

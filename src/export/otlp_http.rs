@@ -53,10 +53,10 @@ impl OtlpHttp {
         };
         match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
             Ok(Ok(answer)) => outcome(&answer, self.clock),
-            Ok(Err(reason)) => Attempt::TryLater { wait: None, reason },
+            Ok(Err(no_answer)) => no_answer.into(),
             Err(_) => {
                 let reason = format!("no answer within {:?}", self.endpoint.timeout);
-                Attempt::TryLater { wait: None, reason }
+                Attempt::TryLater { wait: None, may_have_arrived: true, reason }
             }
         }
     }
@@ -95,7 +95,11 @@ fn outcome(answer: &Answer, clock: Clock) -> Attempt {
     let said = if said.is_empty() { said } else { format!(": {said}") };
     let reason = format!("HTTP {}{said}", answer.status);
     match answer.status.as_u16() {
-        429 | 502 | 503 | 504 => Attempt::TryLater { wait: retry_after(&answer.headers, clock), reason },
+        status @ (429 | 502 | 503 | 504) => {
+            // A gateway without an answer cannot say what became of the request.
+            let may_have_arrived = matches!(status, 502 | 504);
+            Attempt::TryLater { wait: retry_after(&answer.headers, clock), may_have_arrived, reason }
+        }
         // The Collector answers 400 where a body is beyond its limit.
         400 | 413 if is_too_large => Attempt::TooLarge { reason },
         404 | 405 => Attempt::Refused { reason: format!("{reason}; OTLP is not served at this path") },

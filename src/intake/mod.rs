@@ -63,7 +63,7 @@ impl Intake {
         }
     }
 
-    fn add(&mut self, run: DecodedRun) {
+    pub(crate) fn add(&mut self, run: DecodedRun) {
         match self.runs.entry(run.run.key.clone()) {
             Entry::Vacant(place) => {
                 place.insert(Copies::of(run));
@@ -110,11 +110,26 @@ impl Gathered {
 
     /// The spans of one trace after the other, each made when it is asked for.
     pub fn traces(&self, settings: Settings) -> impl Iterator<Item = TraceView<'_>> {
-        spans::spans(&self.forest, &self.places, &self.times, settings)
+        self.traces_of(settings, &|_| true)
+    }
+
+    /// The spans of the traces whose roots are wanted, by their places in the forest.
+    pub fn traces_of<'g>(
+        &'g self,
+        settings: Settings,
+        wanted: &'g dyn Fn(usize) -> bool,
+    ) -> impl Iterator<Item = TraceView<'g>> {
+        spans::spans(&self.forest, &self.places, &self.times, settings, wanted)
     }
 
     /// Counts everything in a ledger, and closes its sessions: nothing more will come of them.
     pub fn count(&self, ledger: &mut Ledger, settings: Settings) {
+        self.observe(ledger, settings);
+        ledger.close_sessions();
+    }
+
+    /// Counts everything in a ledger; more may come of its sessions.
+    pub fn observe(&self, ledger: &mut Ledger, settings: Settings) {
         for trace in &self.forest.traces {
             for (at, node) in trace.nodes.iter().enumerate() {
                 let Some(run) = self.forest.runs.get(node.run) else {
@@ -129,7 +144,6 @@ impl Gathered {
                 }
             }
         }
-        ledger.close_sessions();
     }
 
     /// Everything spent.

@@ -4,9 +4,10 @@
 //! series is *set*, and the series moves by the difference; what happens once (a call, a finished run) is
 //! remembered by its key. Feeding the same runs again, in any order, moves nothing.
 //!
-//! Pure and in memory: it reads no clock and writes no file. A state file can hold it, for all of it is maps.
+//! Pure and in memory: it reads no clock and writes no file. [`stored`] is what a state file holds of it.
 
 mod series;
+pub mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,6 +17,7 @@ pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value,
 use crate::framework::{Oddities, Oddity};
 use crate::model::RunKey;
 use crate::otel::names::{self, Metric};
+use crate::stable_hash::stable_hash;
 
 /// Different values one attribute may have before new ones are folded into [`OTHER`]: a tool name made from
 /// user input must not become a million series.
@@ -93,7 +95,8 @@ struct SeriesId(usize);
 #[derive(Debug, Clone, Default)]
 struct Counted {
     shares: BTreeMap<SeriesId, u64>,
-    once: BTreeSet<(&'static str, String)>,
+    /// Hashes of what happened once, by metric and key.
+    once: BTreeSet<u64>,
     session: SessionShare,
 }
 
@@ -111,6 +114,15 @@ pub struct Ledger {
     largest: BTreeMap<Vec<(&'static str, String)>, u64>,
     /// Sessions forgotten.
     forgotten: usize,
+    /// Series that moved, or were released, since they were last stored.
+    unstored: BTreeSet<SeriesId>,
+    /// Nothing moves: what is said now was spent before we counted.
+    is_history: bool,
+}
+
+/// What happened once, as runs remember it.
+fn once_hash(metric: &Metric, key: &str) -> u64 {
+    stable_hash(&[metric.name, key])
 }
 
 impl Ledger {
@@ -128,7 +140,7 @@ impl Ledger {
                     share.2 = exemplar.or(share.2.take());
                 }
                 Count::Once { key: once, value } => {
-                    if counted.once.insert((metric.name, once)) {
+                    if counted.once.insert(once_hash(metric, &once)) {
                         self.record(id, metric, value, exemplar);
                     }
                 }
@@ -193,6 +205,9 @@ impl Ledger {
         if let Some(state) = self.sessions.get_mut(session) {
             let totals = std::mem::take(&mut state.totals);
             state.totals = totals.combine(share, u64::saturating_add).combine(&before, u64::saturating_sub);
+            if self.is_history {
+                state.recorded = state.totals.clone();
+            }
         }
     }
 
@@ -234,7 +249,19 @@ impl Ledger {
         let SeriesId(id) = self.id(metric, attributes);
         if let Some(series) = self.series.get_mut(id) {
             series.set(value);
+            self.unstored.insert(SeriesId(id));
         }
+    }
+
+    /// Moves a series of the bridge's own.
+    pub fn add(&mut self, metric: &'static Metric, attributes: Vec<(&'static str, String)>, more: u64) {
+        let id = self.id(metric, attributes);
+        self.record(id, metric, more, None);
+    }
+
+    /// From now on runs and sessions are remembered and nothing moves: they are history. Or no longer.
+    pub fn set_history(&mut self, is_history: bool) {
+        self.is_history = is_history;
     }
 
     /// How many series there are.
@@ -271,14 +298,26 @@ impl Ledger {
     ///
     /// Points are stamped now, never with the time of a run, and never before an earlier stamp of their series.
     pub fn release(&mut self, now_ns: u64) -> Vec<Released> {
-        let Self { ids, series, .. } = self;
-        let in_order = ids.values().filter_map(|SeriesId(id)| Some(series.get_mut(*id)?.release(now_ns)));
-        in_order.collect()
+        let Self { ids, series, unstored, .. } = self;
+        let mut release = |id: &SeriesId| {
+            let series = series.get_mut(id.0)?;
+            let is_first = series.start_ns.is_none();
+            let released = series.release(now_ns);
+            if released.before.is_some() || is_first {
+                unstored.insert(*id);
+            }
+            Some(released)
+        };
+        ids.values().filter_map(&mut release).collect()
     }
 
     fn record(&mut self, SeriesId(id): SeriesId, metric: &Metric, value: u64, exemplar: Option<Exemplar>) {
+        if self.is_history || value == 0 {
+            return;
+        }
         if let Some(series) = self.series.get_mut(id) {
             series.record(metric, value, exemplar);
+            self.unstored.insert(SeriesId(id));
         }
     }
 
@@ -300,6 +339,7 @@ impl Ledger {
         }
         let id = SeriesId(self.series.len());
         self.series.push(Series::born(key.clone()));
+        self.unstored.insert(id);
         self.ids.insert(key, id);
         id
     }

@@ -101,12 +101,17 @@ pub struct Released {
 /// A series in the ledger.
 #[derive(Debug, Clone)]
 pub struct Series {
-    key: SeriesKey,
-    value: Value,
+    pub(super) key: SeriesKey,
+    pub(super) value: Value,
     exemplars: Vec<(usize, Exemplar)>,
-    start_ns: Option<u64>,
-    last_stamp_ns: u64,
-    last: Value,
+    pub(super) start_ns: Option<u64>,
+    pub(super) last_stamp_ns: u64,
+    /// The newest value the far side may hold.
+    pub(super) last: Value,
+    /// The one before, should it turn out not to.
+    pub(super) previous: Value,
+    /// The release that moved it last.
+    pub(super) moved_ns: u64,
 }
 
 impl Series {
@@ -118,7 +123,9 @@ impl Series {
                 Value::Histogram(Histogram { buckets: vec![0; bounds.len() + 1], ..Histogram::default() })
             }
         };
-        Self { key, value: zero.clone(), exemplars: Vec::new(), start_ns: None, last_stamp_ns: 0, last: zero }
+        let (last, previous) = (zero.clone(), zero.clone());
+        let (exemplars, start_ns) = (Vec::new(), None);
+        Self { key, value: zero, exemplars, start_ns, last_stamp_ns: 0, last, previous, moved_ns: 0 }
     }
 
     /// Which series it is.
@@ -169,6 +176,11 @@ impl Series {
         }
     }
 
+    /// What was released last did not arrive: the next pair begins where the one before did.
+    pub(super) fn withdraw(&mut self) {
+        self.last = self.previous.clone();
+    }
+
     pub(super) fn release(&mut self, now_ns: u64) -> Released {
         let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(STAMP_STEP_NS));
         let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
@@ -184,8 +196,11 @@ impl Series {
         let first_stamp = at_ns.saturating_sub(STAMP_STEP_NS * exemplars.len() as u64);
         let stamps = (1..).map(|place| first_stamp + place * STAMP_STEP_NS);
         let exemplars = stamps.zip(exemplars.into_iter().map(|(_, exemplar)| exemplar)).collect();
-        self.last = self.value.clone();
+        self.previous = std::mem::replace(&mut self.last, self.value.clone());
         self.last_stamp_ns = at_ns;
+        if moved {
+            self.moved_ns = now_ns;
+        }
         Released {
             key: self.key.clone(),
             start_ns,

@@ -65,12 +65,13 @@ struct SessionSoFar {
 /// Room made for the attributes of a span.
 const ATTRIBUTES: usize = 20;
 
-/// Makes spans of every trace of a forest, one trace after the other. `times` are the traces' times, in order.
+/// Makes spans of every trace of a forest whose root is wanted, one trace after the other. `times` are the traces' times, in order.
 pub fn spans<'f>(
     forest: &'f Forest,
     places: &'f Places,
     times: &'f [Vec<Times>],
     settings: Settings,
+    wanted: &'f dyn Fn(usize) -> bool,
 ) -> impl Iterator<Item = TraceView<'f>> + 'f {
     let by_id: BTreeMap<&str, usize> =
         forest.runs.iter().enumerate().map(|(at, run)| (run.key.run_id.as_str(), at)).collect();
@@ -88,6 +89,9 @@ pub fn spans<'f>(
             *so_far
         });
         let before = session.and_then(|session| previous.insert(session, root_node.run));
+        if !wanted(root_node.run) {
+            return None;
+        }
         let writer =
             Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
         let mut spans = Vec::with_capacity(times.iter().map(Times::count).sum());

@@ -65,6 +65,10 @@ impl Text {
         Self { path: path.to_owned(), copy: None }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn failed(&self, source: io::Error) -> Error {
         Error::Read { path: self.path.clone(), source }
     }

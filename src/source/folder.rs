@@ -167,6 +167,10 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads it again, as it is by now.
     pub(super) async fn fetch(&self) -> Result<Record, Error> {
         Ok(Record { json: whole(&self.path).await?, columns: Columns::default() })

@@ -10,13 +10,13 @@ mod folder;
 mod sqlite;
 mod values;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
+use crate::stable_hash::stable_hash_of;
 
 /// How long a database that another program holds locked is waited for.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +48,21 @@ pub struct Spot {
 }
 
 impl Spot {
+    /// Of a source of one part, as it was noted.
+    pub fn new(at: u64, length: u32, mark: u32) -> Self {
+        Self { part: 0, at, length, mark }
+    }
+
+    /// How long the record was.
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// A hash that tells whether another record stands there by now.
+    pub fn mark(&self) -> u32 {
+        self.mark
+    }
+
     /// Of a value in a file.
     fn of_text(part: u32, at: u64, json: &[u8]) -> Self {
         // One that is too long for us to say so cannot be read again.
@@ -55,12 +70,9 @@ impl Spot {
     }
 }
 
-/// A hash of this invocation.
 fn mark(bytes: &[u8]) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
     #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-    let mark = hasher.finish() as u32;
+    let mark = stable_hash_of(bytes) as u32;
     mark
 }
 
@@ -107,6 +119,109 @@ impl Source {
             None => Ok(None),
         }
     }
+}
+
+impl Source {
+    /// What each of its parts is called: a table, or a file.
+    pub fn part_names(&self) -> Vec<String> {
+        let name = |part: &Part| match part {
+            Part::Text(text) => text.path().display().to_string(),
+            Part::Table(table) => table.path().display().to_string(),
+            #[cfg(feature = "sqlite")]
+            Part::Rows(rows) => rows.table().to_owned(),
+        };
+        self.parts.iter().map(name).collect()
+    }
+}
+
+/// What [`follow`](crate::follow) asks of a database.
+#[cfg(feature = "sqlite")]
+impl Source {
+    /// Finds the tables of a database, and reads none. None: it is no database.
+    pub fn open(path: &Path, tables: &Tables) -> Result<Option<Self>, Error> {
+        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        let is_database =
+            metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata));
+        if is_database { sqlite::open(path, tables).map(Some) } else { Ok(None) }
+    }
+
+    /// Every row of a table with its length in bytes, in order.
+    pub fn lengths(&self, part: usize) -> Result<Vec<(u64, u32)>, Error> {
+        match (self.parts.get(part), &self.database) {
+            (Some(Part::Rows(rows)), Some(database)) => rows.lengths(database),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The row at a place, whatever stands there now.
+    pub fn row(&self, part: usize, at: u64) -> Result<Option<(Spot, Record)>, Error> {
+        match (self.parts.get(part), &self.database) {
+            (Some(Part::Rows(rows)), Some(database)) => rows.get(database, at),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Tells whether a file, a folder or a database has changed.
+#[cfg(feature = "sqlite")]
+#[derive(Debug, Default)]
+pub struct Watch {
+    database: Option<sqlite::Watch>,
+    /// What the system says of the files: which they are, how long, when written.
+    files: Vec<(u64, u64, u64, i128)>,
+}
+
+#[cfg(feature = "sqlite")]
+impl Watch {
+    /// True if it may have changed since this was last asked; at first always.
+    pub fn has_changed(&mut self, path: &Path) -> Result<bool, Error> {
+        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let files = stamps(path).map_err(failed)?;
+        let is_same_file = |a: &[(u64, u64, u64, i128)], b: &[(u64, u64, u64, i128)]| {
+            a.first().map(|file| (file.0, file.1)) == b.first().map(|file| (file.0, file.1))
+        };
+        let replaced = !is_same_file(&self.files, &files);
+        let touched = std::mem::replace(&mut self.files, files) != self.files;
+        if !path.is_file() || !is_sqlite(path).map_err(failed)? {
+            self.database = None;
+            return Ok(touched);
+        }
+        if replaced {
+            self.database = None;
+        }
+        let watch = match &mut self.database {
+            Some(watch) => watch,
+            none => none.insert(sqlite::Watch::of(path)?),
+        };
+        watch.has_changed()
+    }
+
+    /// Which file it is, as far as the system knows.
+    pub fn identity(&self) -> String {
+        self.files.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
+    }
+}
+
+/// What the system says of a file, or of a folder and the files in it.
+#[cfg(feature = "sqlite")]
+fn stamps(path: &Path) -> io::Result<Vec<(u64, u64, u64, i128)>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stamp = |metadata: &std::fs::Metadata| {
+        let written = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        (metadata.dev(), metadata.ino(), metadata.len(), written)
+    };
+    let metadata = std::fs::metadata(path)?;
+    let mut stamps = vec![stamp(&metadata)];
+    if metadata.is_dir() {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            files.extend(entry?.metadata().ok().as_ref().map(stamp));
+        }
+        files.sort_unstable();
+        stamps.extend(files);
+    }
+    Ok(stamps)
 }
 
 /// Where to read.

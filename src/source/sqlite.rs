@@ -28,6 +28,17 @@ pub(super) fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Spot, Record) + Send),
 ) -> Result<Source, Error> {
+    let source = open(path, tables)?;
+    for (number, part) in (0..).zip(&source.parts) {
+        if let (Part::Rows(rows), Some(database)) = (part, &source.database) {
+            rows.read(database, number, accept)?;
+        }
+    }
+    Ok(source)
+}
+
+/// Finds the tables to read, and reads none.
+pub(super) fn open(path: &Path, tables: &Tables) -> Result<Source, Error> {
     let database = Database::open(path)?;
     let found = database.tables().map_err(|error| database.error(error))?;
     let chosen = database.choose(&found, tables)?;
@@ -36,9 +47,7 @@ pub(super) fn read(
         match layout {
             Layout::SessionsWithRuns | Layout::Runs => {
                 database.expect_rowids(table)?;
-                let rows = Rows::of(table, &layout);
-                rows.read(&database, source.parts(), accept)?;
-                source.parts.push(Part::Rows(rows));
+                source.parts.push(Part::Rows(Rows::of(table, &layout)));
             }
             Layout::V1 => {
                 let count = database.count(table).map_err(|error| database.error(error))?;
@@ -49,6 +58,26 @@ pub(super) fn read(
     }
     source.database = Some(database);
     Ok(source)
+}
+
+/// Tells whether a database was written to.
+#[derive(Debug)]
+pub(super) struct Watch {
+    database: Database,
+    version: Option<i64>,
+}
+
+impl Watch {
+    pub(super) fn of(path: &Path) -> Result<Self, Error> {
+        Ok(Self { database: Database::open(path)?, version: None })
+    }
+
+    /// True if anybody wrote to it since this was last asked; at first always.
+    pub(super) fn has_changed(&mut self) -> Result<bool, Error> {
+        let version = self.database.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        let version = Some(version.map_err(|error| self.database.error(error))?);
+        Ok(std::mem::replace(&mut self.version, version) != version)
+    }
 }
 
 #[derive(Debug)]
@@ -150,6 +179,8 @@ impl Database {
 /// The rows of one table.
 #[derive(Debug)]
 pub(super) struct Rows {
+    table: String,
+    json: &'static str,
     /// What is read of a row, up to the `WHERE`.
     select: String,
 }
@@ -166,7 +197,7 @@ impl Rows {
             id = table.column_or_null(id),
             table = quoted(&table.name),
         );
-        Self { select }
+        Self { table: table.name.clone(), json, select }
     }
 
     /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
@@ -183,7 +214,8 @@ impl Rows {
             after = *last;
             for (rowid, mark, record) in page {
                 if let Some(record) = record {
-                    accept(Spot { part, at: rowid.cast_unsigned(), length: 0, mark }, record);
+                    let length = u32::try_from(record.json.len()).unwrap_or(u32::MAX);
+                    accept(Spot { part, at: rowid.cast_unsigned(), length, mark }, record);
                 }
             }
         }
@@ -205,6 +237,40 @@ impl Rows {
             }
         }
         Ok(page)
+    }
+
+    pub(super) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Every row with its length in bytes, which SQLite knows without reading it.
+    pub(super) fn lengths(&self, database: &Database) -> Result<Vec<(u64, u32)>, Error> {
+        let sql =
+            format!("SELECT rowid, octet_length({}) FROM {} ORDER BY rowid", self.json, quoted(&self.table));
+        let read = || -> rusqlite::Result<Vec<(u64, u32)>> {
+            let mut statement = database.connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([], |row| {
+                let length = row.get::<_, Option<i64>>(1)?.unwrap_or(0);
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), u32::try_from(length).unwrap_or(u32::MAX)))
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| database.error(error))
+    }
+
+    /// Reads one row, whatever stands there now.
+    pub(super) fn get(&self, database: &Database, at: u64) -> Result<Option<(Spot, Record)>, Error> {
+        let sql = format!("{} WHERE rowid = ?1", self.select);
+        let read = || {
+            let mut statement = database.connection.prepare_cached(&sql)?;
+            let row = statement.query_row([at.cast_signed()], |row| Ok((mark_of(row)?, record(row)?)));
+            row.optional()
+        };
+        let Some((mark, Some(record))) = read().map_err(|error| database.error(error))? else {
+            return Ok(None);
+        };
+        let length = u32::try_from(record.json.len()).unwrap_or(u32::MAX);
+        Ok(Some((Spot { part: 0, at, length, mark }, record)))
     }
 
     /// Reads one row again.

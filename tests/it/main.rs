@@ -18,6 +18,7 @@ mod endpoints;
 mod extremes;
 mod families;
 mod folders;
+mod following;
 mod hostile;
 mod observe;
 mod privacy;

@@ -6,6 +6,7 @@ use super::DecodedRun;
 use super::matching::match_details;
 use crate::framework::Oddities;
 use crate::model::{Run, RunKey, Stated, Tokens, Usage};
+use crate::stable_hash::stable_hash;
 
 /// What a record says of its run's spend, before messages are matched to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,17 @@ pub enum Link<'r> {
     Session(Option<&'r str>),
     /// A run by its id.
     Run(&'r str),
+}
+
+impl Link<'_> {
+    /// A hash that is the same in every invocation.
+    pub fn stable_hash(self) -> u64 {
+        match self {
+            Self::Session(Some(id)) => stable_hash(&["session", id]),
+            Self::Session(None) => stable_hash(&["no session"]),
+            Self::Run(id) => stable_hash(&["run", id]),
+        }
+    }
 }
 
 impl DecodedRun {

@@ -1,0 +1,349 @@
+//! Following: sources are looked at again and again, and what is new in them is counted and put into the outbox.
+//!
+//! A look notes the records that are new or have changed, and with them which families are due. Then each family that is
+//! due is read as a whole and counted. Both are commits of their own, so a kill in between costs nothing.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::error::Chain;
+use crate::framework::agno::{self, DecodedRun};
+use crate::framework::{Keep, Oddities};
+use crate::intake::{Gathered, Intake};
+use crate::otel::{Resource, Settings, names};
+use crate::source::{self, Location, Record, Source, Spot, Tables, Watch};
+use crate::state::counted::{Counted, Patience};
+use crate::state::records::{Due, History, PartId, Seen};
+use crate::state::{self, State};
+
+/// Records noted in one commit.
+const LOOK_RECORDS: usize = 128;
+/// Families counted before the outbox and the sources are looked at again.
+const FAMILIES: u32 = 32;
+/// How long a family waits whose records could not be read.
+const PUT_OFF_NS: u64 = 1_000_000_000;
+
+/// One source that is followed.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    tables: Tables,
+    history: History,
+    watch: Watch,
+    source: Option<Source>,
+    parts: Vec<PartId>,
+    /// Look even if nothing has changed: the last look failed, or a record changed after it.
+    again: bool,
+    problem: Option<String>,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+struct Look {
+    records: u64,
+    oddities: Oddities,
+}
+
+/// Sources and the state they are counted in.
+#[derive(Debug)]
+pub struct Following {
+    /// What was counted, and what waits.
+    pub state: RefCell<State>,
+    /// Who sends.
+    pub resource: Resource,
+    /// What is said.
+    pub settings: Settings,
+    /// How long things are waited for.
+    pub patience: Patience,
+    /// The outbox takes no more while it holds this many bytes.
+    pub outbox_limit: u64,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Follower {
+    /// Follows a database, a folder or a file. `history` says what is wanted of what is there already at first contact.
+    pub fn new(path: PathBuf, tables: Tables, history: History) -> Self {
+        let (watch, source, parts) = (Watch::default(), None, Vec::new());
+        Self { path, tables, history, watch, source, parts, again: true, problem: None }
+    }
+
+    /// Where it reads.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why it could not be read last.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Notes what is new. A source that cannot be read is said once, and tried again with the next look.
+    pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {
+        match self.try_look(following).await {
+            Ok(look) => {
+                if self.problem.take().is_some() {
+                    info!(path = %self.path.display(), "can be read again");
+                }
+                following.note(&look);
+                Ok(())
+            }
+            Err(Failure::State(error)) => Err(error),
+            Err(Failure::Source(error)) => {
+                self.again = true;
+                let problem = Chain(&error).to_string();
+                if self.problem.as_ref() != Some(&problem) {
+                    warn!("{problem}; trying again");
+                }
+                self.problem = Some(problem);
+                Ok(())
+            }
+        }
+    }
+
+    async fn try_look(&mut self, following: &Following) -> Result<Look, Failure> {
+        let mut look = Look::default();
+        if !self.watch.has_changed(&self.path)? && !self.again {
+            return Ok(look);
+        }
+        self.again = true;
+        let whole = self.path.canonicalize().unwrap_or_else(|_| self.path.clone()).display().to_string();
+        let is_first = following.state.borrow().is_first_contact(&whole)?;
+        let history = if is_first { self.history } else { History::Count };
+        match Source::open(&self.path, &self.tables)? {
+            Some(source) => self.look_at_rows(following, source, &whole, history, &mut look).await?,
+            None => self.look_at_texts(following, &whole, history, &mut look).await?,
+        }
+        if is_first {
+            following.state.borrow_mut().had_contact(&whole)?;
+            if look.records > 0 && history != History::Count {
+                info!(
+                    path = %self.path.display(), records = look.records,
+                    "what was there before is not counted; --history count does"
+                );
+            }
+        }
+        self.again = false;
+        Ok(look)
+    }
+
+    /// A database: rows that are new, have another length, or hold a run that is not over.
+    async fn look_at_rows(
+        &mut self,
+        following: &Following,
+        source: Source,
+        whole: &str,
+        history: History,
+        look: &mut Look,
+    ) -> Result<(), Failure> {
+        let identity = self.watch.identity();
+        self.parts.clear();
+        for (number, table) in source.part_names().iter().enumerate() {
+            let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
+            self.parts.push(part);
+            let lengths = source.lengths(number)?;
+            let seen = following.state.borrow().seen(part)?;
+            let (changed, gone) = difference(&lengths, &seen);
+            for page in changed.chunks(LOOK_RECORDS) {
+                let mut records = Vec::new();
+                for at in page {
+                    records.extend(source.row(number, *at)?);
+                }
+                following.see(part, records, history, look)?;
+                tokio::task::yield_now().await;
+            }
+            following.forget(part, &gone)?;
+        }
+        self.source = Some(source);
+        Ok(())
+    }
+
+    /// Files: read whole, for nothing tells what is new in them.
+    async fn look_at_texts(
+        &mut self,
+        following: &Following,
+        whole: &str,
+        history: History,
+        look: &mut Look,
+    ) -> Result<(), Failure> {
+        let mut found = Vec::<(Spot, Record)>::new();
+        let mut accept = |spot, record| found.push((spot, record));
+        let source = source::read(&Location::Path(self.path.clone()), &self.tables, &mut accept).await?;
+        self.parts.clear();
+        for (number, file) in (0..).zip(source.part_names()) {
+            // A file is told by its values alone.
+            let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{file}"), "")?;
+            self.parts.push(part);
+            let seen = following.state.borrow().seen(part)?;
+            let is_seen = |spot: &Spot| {
+                let place = seen.binary_search_by_key(&spot.at, |seen| seen.at).ok();
+                place.and_then(|place| seen.get(place)).is_some_and(|seen| is_same(seen, spot))
+            };
+            let mut of_part: Vec<(Spot, Record)> =
+                found.extract_if(.., |(spot, _)| spot.part == number).collect();
+            let places: Vec<u64> = of_part.iter().map(|(spot, _)| spot.at).collect();
+            of_part.retain(|(spot, _)| !is_seen(spot));
+            while !of_part.is_empty() {
+                let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
+                following.see(part, page, history, look)?;
+                tokio::task::yield_now().await;
+            }
+            let gone: Vec<u64> =
+                seen.iter().map(|seen| seen.at).filter(|at| places.binary_search(at).is_err()).collect();
+            following.forget(part, &gone)?;
+        }
+        self.source = Some(source);
+        Ok(())
+    }
+}
+
+fn is_same(seen: &Seen, spot: &Spot) -> bool {
+    (seen.length, seen.mark) == (spot.length(), spot.mark())
+}
+
+/// Rows to be read, and rows that are gone. Both lists are in order.
+fn difference(lengths: &[(u64, u32)], seen: &[Seen]) -> (Vec<u64>, Vec<u64>) {
+    let known =
+        |at: u64| seen.binary_search_by_key(&at, |seen| seen.at).ok().and_then(|place| seen.get(place));
+    let is_new =
+        |(at, length): &&(u64, u32)| known(*at).is_none_or(|seen| seen.is_open || seen.length != *length);
+    let changed = lengths.iter().filter(is_new).map(|(at, _)| *at).collect();
+    let is_gone = |seen: &&Seen| lengths.binary_search_by_key(&seen.at, |(at, _)| *at).is_err();
+    (changed, seen.iter().filter(is_gone).map(|seen| seen.at).collect())
+}
+
+/// Why a look did not end.
+enum Failure {
+    /// To be tried again.
+    Source(source::Error),
+    /// The end.
+    State(state::Error),
+}
+
+impl From<source::Error> for Failure {
+    fn from(error: source::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<state::Error> for Failure {
+    fn from(error: state::Error) -> Self {
+        Self::State(error)
+    }
+}
+
+impl Following {
+    fn keep(&self) -> Keep {
+        if self.settings.content.mode() == crate::otel::Mode::None { Keep::Figures } else { Keep::Content }
+    }
+
+    fn see(
+        &self,
+        part: PartId,
+        records: Vec<(Spot, Record)>,
+        history: History,
+        look: &mut Look,
+    ) -> Result<(), state::Error> {
+        self.state.borrow_mut().commit(|state| {
+            for (spot, record) in records {
+                let decoded = agno::decode_owned(record.json, &record.columns, Keep::Figures);
+                look.records += 1;
+                look.oddities.merge(&decoded.oddities);
+                state.see(part, spot, &decoded.runs, history)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&self, part: PartId, gone: &[u64]) -> Result<(), state::Error> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.state.borrow_mut().commit(|state| gone.iter().try_for_each(|at| state.forget(part, *at)))
+    }
+
+    /// Counts what was read, in the bridge's own series.
+    fn note(&self, look: &Look) {
+        let mut state = self.state.borrow_mut();
+        let ledger = state.ledger();
+        ledger.add(&names::BRIDGE_RECORDS, Vec::new(), look.records);
+        for (oddity, count) in look.oddities.iter() {
+            ledger.add(&names::BRIDGE_ODDITIES, vec![(names::ODDITY, oddity.as_str().to_owned())], count);
+        }
+    }
+
+    /// Counts families that are due, some at a time. Returns what was counted; nothing while the outbox is full.
+    pub async fn count_due(&self, followers: &mut [Follower]) -> Result<Counted, state::Error> {
+        let mut all = Counted::default();
+        if self.state.borrow().waiting()?.bytes >= self.outbox_limit {
+            return Ok(all);
+        }
+        let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
+        for due in due {
+            let now_ns = self.clock.now_ns();
+            let Some(gathered) = self.gather(due, followers, now_ns).await? else {
+                self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?;
+                continue;
+            };
+            let sending = (&self.resource, self.settings);
+            let counted = self.state.borrow_mut().count(due, &gathered, sending, self.patience, now_ns)?;
+            all.runs += counted.runs;
+            all.new_runs += counted.new_runs;
+            all.traces += counted.traces;
+            tokio::task::yield_now().await;
+        }
+        Ok(all)
+    }
+
+    /// A family's runs as they are now. None: some of it cannot be read now, or has changed since it was looked at.
+    async fn gather(
+        &self,
+        due: Due,
+        followers: &mut [Follower],
+        now_ns: u64,
+    ) -> Result<Option<Gathered>, state::Error> {
+        let spots = self.state.borrow().spots(due.family)?;
+        let mut intake = Intake::keeping(self.keep());
+        for (part, spots) in spots {
+            let holds = |follower: &&mut Follower| follower.parts.contains(&part);
+            let Some(follower) = followers.iter_mut().find(holds) else {
+                // A source that is not followed any more: what it counted stays counted.
+                continue;
+            };
+            let number = follower.parts.iter().position(|own| *own == part).unwrap_or(0);
+            for mut spot in spots {
+                spot.part = u32::try_from(number).unwrap_or(u32::MAX);
+                match runs_at(follower.source.as_ref(), spot, self.keep()).await {
+                    Ok(Some(runs)) => runs.into_iter().for_each(|run| intake.add(run)),
+                    Ok(None) => {
+                        follower.again = true;
+                        return Ok(None);
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = %Chain(&error), "looking again");
+                        follower.again = true;
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(Some(intake.finish(now_ns)))
+    }
+}
+
+/// The runs of a record, if it is still what was seen.
+async fn runs_at(
+    source: Option<&Source>,
+    spot: Spot,
+    keep: Keep,
+) -> Result<Option<Vec<DecodedRun>>, source::Error> {
+    let Some(source) = source else { return Ok(None) };
+    let Some(record) = source.fetch(spot).await? else { return Ok(None) };
+    if record.json.len() != spot.length() as usize {
+        return Ok(None);
+    }
+    Ok(Some(agno::decode_owned(record.json, &record.columns, keep).runs))
+}

@@ -1,0 +1,278 @@
+//! What was counted: families into the ledger, series as they are released.
+
+use rusqlite::params;
+
+use super::records::{Due, History};
+use super::{Error, State};
+use crate::delivery::Refusal;
+use crate::intake::Gathered;
+use crate::ledger::Released;
+use crate::ledger::stored::{StoredRun, StoredSession};
+use crate::model::{Run, RunKey};
+use crate::otel::request::{Chunk, view_chunks};
+use crate::otel::{Resource, Settings, names};
+
+/// How long things are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A run whose parent is unknown: its trace waits this long for it.
+    pub parent_ns: u64,
+    /// A run that is not over: its trace waits this long for its end.
+    pub end_ns: u64,
+}
+
+/// What became of a family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Runs in it, known ones included.
+    pub runs: u64,
+    /// Of these, runs never seen before.
+    pub new_runs: u64,
+    /// Traces put into the outbox.
+    pub traces: u64,
+}
+
+/// What is known of a run from before.
+struct Known {
+    first_seen_ns: u64,
+    is_sent: bool,
+}
+
+impl State {
+    /// Counts a family and puts the traces of its runs that are over into the outbox: all of it, or nothing.
+    ///
+    /// A trace is sent once. What a run spends is counted as it grows.
+    pub fn count(
+        &mut self,
+        due: Due,
+        gathered: &Gathered,
+        (resource, settings): (&Resource, Settings),
+        patience: Patience,
+        now_ns: u64,
+    ) -> Result<Counted, Error> {
+        self.commit(|state| {
+            let known = state.recall(gathered)?;
+            state.ledger.set_history(due.history != History::Count);
+            gathered.observe(&mut state.ledger, settings);
+            state.ledger.set_history(false);
+            let (traces, again_ns) =
+                state.send_traces(due, gathered, &known, (resource, settings), patience, now_ns)?;
+            state.store_runs(gathered, &known, now_ns)?;
+            state.store_sessions(now_ns)?;
+            state.store_series()?;
+            state.ledger.forget_runs();
+            state.settle(due.family, again_ns)?;
+            let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
+            Ok(Counted { runs: known.len() as u64, new_runs, traces })
+        })
+    }
+
+    /// Brings what is known of a family's runs and sessions into the ledger.
+    fn recall(&mut self, gathered: &Gathered) -> Result<Vec<Option<Known>>, Error> {
+        let mut all = Vec::new();
+        for run in &gathered.forest.runs {
+            let known = self.recall_run(&run.key)?;
+            if let Some(session) = &run.session_id {
+                self.recall_session(session)?;
+            }
+            all.push(known);
+        }
+        Ok(all)
+    }
+
+    fn recall_run(&mut self, key: &RunKey) -> Result<Option<Known>, Error> {
+        let sql = "SELECT counted, first_seen_ns, is_sent FROM runs WHERE run_id = ?1 AND reuse = ?2";
+        let found = self.query(sql, [&key.run_id, &key.reuse], |row| {
+            let known = Known { first_seen_ns: row.get::<_, i64>(1)?.cast_unsigned(), is_sent: row.get(2)? };
+            Ok((row.get::<_, String>(0)?, known))
+        })?;
+        let Some((text, known)) = found.into_iter().next() else { return Ok(None) };
+        let stored: StoredRun = serde_json::from_str(&text).map_err(|_bad| self.damaged("a run"))?;
+        self.ledger.remember_run(key.clone(), stored);
+        Ok(Some(known))
+    }
+
+    fn recall_session(&mut self, id: &str) -> Result<(), Error> {
+        let sql = "SELECT stored FROM sessions WHERE id = ?1";
+        let found = self.query(sql, [id], |row| row.get::<_, String>(0))?;
+        let Some(text) = found.into_iter().next() else { return Ok(()) };
+        let stored: StoredSession = serde_json::from_str(&text).map_err(|_bad| self.damaged("a session"))?;
+        self.ledger.remember_session(id.to_owned(), stored);
+        Ok(())
+    }
+
+    /// Puts into the outbox what is over and was not sent. Returns how many traces, and when to look again for those that
+    /// are waited for.
+    fn send_traces(
+        &mut self,
+        due: Due,
+        gathered: &Gathered,
+        known: &[Option<Known>],
+        (resource, settings): (&Resource, Settings),
+        patience: Patience,
+        now_ns: u64,
+    ) -> Result<(u64, Option<u64>), Error> {
+        let mut again_ns = None;
+        let mut wanted = Vec::new();
+        for trace in &gathered.forest.traces {
+            let Some(root) = trace.nodes.first().map(|node| node.run) else { continue };
+            let Some(run) = gathered.forest.runs.get(root) else { continue };
+            let known = known.get(root).and_then(Option::as_ref);
+            if known.is_some_and(|known| known.is_sent) {
+                continue;
+            }
+            let since_ns = known.map_or(now_ns, |known| known.first_seen_ns);
+            match waits_until(run, since_ns, patience).filter(|until| *until > now_ns) {
+                Some(until) => again_ns = Some(again_ns.unwrap_or(until).min(until)),
+                None => wanted.push(root),
+            }
+        }
+        for key in wanted.iter().filter_map(|root| gathered.forest.runs.get(*root)).map(|run| &run.key) {
+            self.mark_sent(key, now_ns)?;
+        }
+        if due.history == History::Skip {
+            return Ok((0, again_ns));
+        }
+        let mut traces = 0;
+        for trace in gathered.traces_of(settings, &|root| wanted.contains(&root)) {
+            traces += 1;
+            for chunk in view_chunks(&trace, resource) {
+                self.put(&chunk, now_ns)?;
+            }
+        }
+        Ok((traces, again_ns))
+    }
+
+    fn mark_sent(&mut self, key: &RunKey, now_ns: u64) -> Result<(), Error> {
+        let sql =
+            "INSERT INTO runs (run_id, reuse, counted, first_seen_ns, is_sent) VALUES (?1, ?2, '', ?3, 1)
+                   ON CONFLICT DO UPDATE SET is_sent = 1";
+        self.execute(sql, params![key.run_id, key.reuse, now_ns.cast_signed()])?;
+        Ok(())
+    }
+
+    fn store_runs(&mut self, gathered: &Gathered, known: &[Option<Known>], now_ns: u64) -> Result<(), Error> {
+        let sql = "INSERT INTO runs (run_id, reuse, counted, first_seen_ns) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE SET counted = excluded.counted";
+        for (run, known) in gathered.forest.runs.iter().zip(known) {
+            let Some(stored) = self.ledger.run(&run.key) else { continue };
+            let text = serde_json::to_string(&stored).map_err(|error| self.damaged(&error.to_string()))?;
+            let since_ns = known.as_ref().map_or(now_ns, |known| known.first_seen_ns).cast_signed();
+            self.execute(sql, params![run.key.run_id, run.key.reuse, text, since_ns])?;
+        }
+        Ok(())
+    }
+
+    fn store_sessions(&mut self, now_ns: u64) -> Result<(), Error> {
+        let sessions: Vec<(String, StoredSession)> =
+            self.ledger.sessions().map(|(id, session)| (id.to_owned(), session)).collect();
+        let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT DO UPDATE SET stored = excluded.stored, tokens = excluded.tokens,
+                   changed_ns = excluded.changed_ns, is_open = excluded.is_open WHERE stored <> excluded.stored";
+        for (id, session) in sessions {
+            let text =
+                |value: serde_json::Result<String>| value.map_err(|error| self.damaged(&error.to_string()));
+            let stored = text(serde_json::to_string(&session))?;
+            let attributes = text(serde_json::to_string(session.attributes()))?;
+            let (tokens, is_open) = (session.tokens().cast_signed(), session.is_open());
+            self.execute(sql, params![id, stored, tokens, attributes, now_ns.cast_signed(), is_open])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the series that moved. To be called within [`commit`](Self::commit).
+    pub(super) fn store_series(&mut self) -> Result<(), Error> {
+        for (id, series) in self.ledger.take_unstored() {
+            let text = serde_json::to_string(&series).map_err(|error| self.damaged(&error.to_string()))?;
+            let id = i64::try_from(id).unwrap_or(i64::MAX);
+            self.execute("INSERT OR REPLACE INTO series VALUES (?1, ?2)", params![id, text])?;
+        }
+        Ok(())
+    }
+
+    /// Records sessions in histograms that have been quiet since a time.
+    pub fn close_sessions(&mut self, quiet_since_ns: u64) -> Result<u64, Error> {
+        let sql =
+            "SELECT id FROM sessions WHERE is_open = 1 AND changed_ns <= ?1 ORDER BY changed_ns LIMIT 1000";
+        let quiet = self.query(sql, [quiet_since_ns.cast_signed()], |row| row.get::<_, String>(0))?;
+        if quiet.is_empty() {
+            return Ok(0);
+        }
+        self.commit(|state| {
+            quiet.iter().try_for_each(|id| state.recall_session(id))?;
+            state.ledger.close_sessions();
+            state.store_sessions(quiet_since_ns)?;
+            state.store_series()?;
+            state.ledger.forget_runs();
+            Ok(quiet.len() as u64)
+        })
+    }
+
+    /// Sets the gauges of the largest sessions among those that changed since a time.
+    pub fn set_largest(&mut self, active_since_ns: u64) -> Result<(), Error> {
+        let sql = "SELECT attributes, max(CASE WHEN changed_ns >= ?1 THEN tokens ELSE 0 END) FROM sessions
+                   GROUP BY attributes";
+        let largest = self.query(sql, [active_since_ns.cast_signed()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        })?;
+        for (attributes, tokens) in largest {
+            let attributes = serde_json::from_str(&attributes).map_err(|_bad| self.damaged("a session"))?;
+            self.ledger.set_named(&names::SESSION_LARGEST, attributes, tokens);
+        }
+        Ok(())
+    }
+
+    /// Releases every series, and remembers the request that `encode` makes of them until it is [settled](Self::released):
+    /// should we be killed in between, the same request is sent again.
+    pub fn release(
+        &mut self,
+        now_ns: u64,
+        encode: impl FnOnce(&[Released]) -> Vec<Chunk>,
+    ) -> Result<Vec<Chunk>, Error> {
+        self.commit(|state| {
+            let released = state.ledger.release(now_ns);
+            let stamp = released.iter().map(|series| series.now.at_ns).max().unwrap_or(now_ns);
+            let chunks = encode(&released);
+            state.store_series()?;
+            state.set_meta("last_stamp_ns", stamp.cast_signed())?;
+            state.set_meta("released_ns", now_ns.cast_signed())?;
+            let request: Vec<u8> = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
+            state.set_meta("released", request)?;
+            Ok(chunks)
+        })
+    }
+
+    /// The request of metrics that was under way when we ended, with its age.
+    pub fn unsettled(&self, now_ns: u64) -> Result<Option<(Chunk, u64)>, Error> {
+        let age_ns = now_ns.saturating_sub(self.number("released_ns")?);
+        let request = self.meta::<Vec<u8>>("released")?;
+        Ok(request.map(|bytes| (Chunk { bytes, items: 0 }, age_ns)))
+    }
+
+    /// Notes how the last release ended: it may have arrived, or surely did not. What of it was refused is kept.
+    pub fn released(
+        &mut self,
+        may_have_arrived: bool,
+        refused: &[Refusal],
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        self.commit(|state| {
+            if !may_have_arrived {
+                state.ledger.withdraw();
+            }
+            state.execute("DELETE FROM meta WHERE name = 'released'", [])?;
+            refused.iter().try_for_each(|letter| state.keep(letter, now_ns))?;
+            state.store_series()
+        })
+    }
+}
+
+/// Until when a root's trace waits: for its end, or for a parent that it names and nobody knows.
+fn waits_until(root: &Run, since_ns: u64, patience: Patience) -> Option<u64> {
+    let wait_ns = match (root.status.is_final(), &root.parent_run_id) {
+        (false, _) => patience.end_ns,
+        (true, Some(_)) => patience.parent_ns,
+        (true, None) => return None,
+    };
+    Some(since_ns.saturating_add(wait_ns))
+}

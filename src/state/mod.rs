@@ -1,0 +1,287 @@
+//! What outlives the process: ledger, outbox and positions, in one SQLite file and one transaction.
+//!
+//! * **Positions** ([`records`]) are the records read so far, by where they stand and how long they are, and the families
+//!   they make. A family with a new record is *due* until it was counted.
+//! * **The ledger** ([`counted`]) is what every run moved, every session and every series.
+//! * **The outbox** ([`outbox`]) is requests of spans that wait to be delivered, and those that were refused.
+//!
+//! A family's records are marked as counted, its shares set, its spans put into the outbox, all or nothing. So a kill at
+//! any moment loses nothing and counts nothing twice. Where the file cannot be written the process ends: what it had in
+//! memory is not more than what the file says.
+//!
+//! The file belongs to one process at a time, and holds no content unless sending content was asked for.
+
+pub mod counted;
+pub mod outbox;
+pub mod records;
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+
+use crate::ledger::Ledger;
+use crate::ledger::stored::StoredSeries;
+
+/// The layout of the file; a newer one is refused.
+const VERSION: i64 = 1;
+
+const LAYOUT: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+-- A table of a database, or a file.
+CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, identity TEXT NOT NULL);
+CREATE TABLE records (
+    source INTEGER NOT NULL, at INTEGER NOT NULL, length INTEGER NOT NULL, mark INTEGER NOT NULL,
+    -- Holds a run that is not over: it may change without becoming longer.
+    is_open INTEGER NOT NULL,
+    family INTEGER, PRIMARY KEY (source, at)) WITHOUT ROWID;
+CREATE INDEX records_family ON records (family);
+-- Sessions and runs, by the hash of their ids.
+CREATE TABLE nodes (hash INTEGER PRIMARY KEY, family INTEGER NOT NULL);
+CREATE INDEX nodes_family ON nodes (family);
+-- Families to be counted, now or at a time.
+CREATE TABLE due (family INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, history INTEGER NOT NULL);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, reuse TEXT NOT NULL, counted TEXT NOT NULL,
+    first_seen_ns INTEGER NOT NULL, is_sent INTEGER NOT NULL DEFAULT 0, UNIQUE (run_id, reuse));
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, stored TEXT NOT NULL, tokens INTEGER NOT NULL, attributes TEXT NOT NULL,
+    changed_ns INTEGER NOT NULL, is_open INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX sessions_changed ON sessions (is_open, changed_ns);
+CREATE TABLE series (id INTEGER PRIMARY KEY, stored TEXT NOT NULL);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL, items INTEGER NOT NULL, added_ns INTEGER NOT NULL);
+CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, signal TEXT NOT NULL, bytes BLOB NOT NULL, items INTEGER NOT NULL,
+    reason TEXT NOT NULL, added_ns INTEGER NOT NULL);
+";
+
+/// Why a state file cannot be used. What it holds is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No folder, no permission.
+    #[error("cannot open the state file {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process holds it.
+    #[error(
+        "the state file {path} is in use by another agno-otel; stop it first, or give this one a file of its own with \
+         --state"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version made it.
+    #[error(
+        "the state file {path} was written by a later version of agno-otel (layout {version}, this one knows {VERSION}); \
+         install that version, or give this one a file of its own with --state"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        version: i64,
+    },
+    /// An SQLite database of something else.
+    #[error("{path} is a database, but none of agno-otel's; name another file with --state")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite could not read or write it.
+    #[error("cannot use the state file {path}{advice}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What may help, if anything is known to.
+        advice: &'static str,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+    /// What stands in it cannot be what we wrote.
+    #[error(
+        "the state file {path} is damaged ({what}); restore it, or move it away: counters then start anew under another \
+         service.instance.id"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// The state file, opened.
+#[derive(Debug)]
+pub struct State {
+    connection: Connection,
+    path: PathBuf,
+    /// What was counted; runs and sessions are in it only while they are counted.
+    ledger: Ledger,
+    /// `service.instance.id` of everything counted in this file.
+    instance_id: String,
+    /// Held as long as the file is used.
+    _lock: File,
+}
+
+impl State {
+    /// Opens the file, and makes it with its folder where there is none.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let lock = lock(path)?;
+        let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
+        let ledger = Ledger::default();
+        let (path, instance_id) = (path.to_owned(), String::new());
+        let mut state = Self { connection, path, ledger, instance_id, _lock: lock };
+        state.prepare()?;
+        Ok(state)
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        let of_file = |error| sqlite_error(&self.path, error);
+        let version: i64 =
+            self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(of_file)?;
+        if version > VERSION {
+            return Err(Error::Newer { path: self.path.clone(), version });
+        }
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        let tables: i64 = self.connection.query_row(tables, [], |row| row.get(0)).map_err(of_file)?;
+        if version == 0 && tables > 0 {
+            return Err(Error::Foreign { path: self.path.clone() });
+        }
+        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+        self.connection.execute_batch(settings).map_err(of_file)?;
+        if version == 0 {
+            let instance = uuid::Uuid::new_v4();
+            self.connection
+                .execute_batch(&format!(
+                    "BEGIN; {LAYOUT} INSERT INTO meta VALUES ('instance', '{instance}'); PRAGMA user_version = {VERSION}; \
+                     COMMIT;"
+                ))
+                .map_err(of_file)?;
+        }
+        self.instance_id = self.meta("instance")?.ok_or_else(|| self.damaged("no instance id"))?;
+        self.load_series()
+    }
+
+    fn load_series(&mut self) -> Result<(), Error> {
+        let last_stamp_ns = self.number("last_stamp_ns")?;
+        let is_unsettled = self.meta::<Vec<u8>>("released")?.is_some();
+        let unsettled_ns = if is_unsettled { Some(self.number("released_ns")?) } else { None };
+        let stored: Vec<(i64, String)> = self.rows("SELECT id, stored FROM series ORDER BY id")?;
+        for (place, (id, text)) in (0..).zip(stored) {
+            let series: Result<StoredSeries, _> = serde_json::from_str(&text);
+            let series = series.ok().filter(|_| id == place).ok_or_else(|| self.damaged("series"))?;
+            if !self.ledger.remember_series(series, last_stamp_ns, unsettled_ns) {
+                tracing::warn!(series = id, "left out a series of a metric this version does not know");
+            }
+        }
+        self.ledger.take_unstored();
+        Ok(())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `service.instance.id` of what is counted here.
+    pub fn instance_id(&self) -> &str {
+        &self.instance_id
+    }
+
+    /// The ledger.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Does all of something or nothing. After an error this state is not to be used any more: what is in memory may be
+    /// more than what was written.
+    pub fn commit<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.execute("BEGIN IMMEDIATE", [])?;
+        let done = work(self)?;
+        self.execute("COMMIT", [])?;
+        Ok(done)
+    }
+
+    fn meta<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, Error> {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let found = self.connection.query_row(sql, [name], |row| row.get(0)).optional();
+        found.map_err(|error| sqlite_error(&self.path, error))
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Error> {
+        Ok(self.meta::<i64>(name)?.map_or(0, i64::cast_unsigned))
+    }
+
+    fn set_meta(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), Error> {
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", rusqlite::params![name, value])?;
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, Error> {
+        let run = || self.connection.prepare_cached(sql)?.execute(parameters);
+        run().map_err(|error| sqlite_error(&self.path, error))
+    }
+
+    fn rows<A, B>(&self, sql: &str) -> Result<Vec<(A, B)>, Error>
+    where
+        A: rusqlite::types::FromSql,
+        B: rusqlite::types::FromSql,
+    {
+        self.query(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn query<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        of_row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let run = || -> rusqlite::Result<Vec<T>> {
+            self.connection.prepare_cached(sql)?.query_map(parameters, of_row)?.collect()
+        };
+        run().map_err(|error| sqlite_error(&self.path, error))
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::Damaged { path: self.path.clone(), what: what.to_owned() }
+    }
+}
+
+/// Locks the state against other processes; the lock ends with this one, however that ends.
+fn lock(path: &Path) -> Result<File, Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let failed = |source| Error::Open { path: path.to_owned(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> Error {
+    let advice = match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => " (the disk is full; nothing was lost: free some space and start again)",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            " (it is damaged; restore it, or move it away: counters then start anew under another service.instance.id)"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            " (its folder must be ours to write in; name another with --state)"
+        }
+        _ => "",
+    };
+    Error::Sqlite { path: path.to_owned(), advice, source }
+}

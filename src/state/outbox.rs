@@ -1,0 +1,100 @@
+//! Requests of spans that wait to be delivered, those that were refused, and the metrics that are under way.
+
+use rusqlite::params;
+
+use super::{Error, State};
+use crate::delivery::Refusal;
+use crate::otel::request::Chunk;
+
+/// Requests taken out of the outbox at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Their numbers: all up to this one.
+    pub up_to: i64,
+    /// What they hold, oldest first.
+    pub chunks: Vec<Chunk>,
+}
+
+/// How much of something there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Requests.
+    pub requests: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was put there, in Unix nanoseconds.
+    pub since_ns: Option<u64>,
+}
+
+impl State {
+    /// Puts spans into the outbox. To be called within [`commit`](Self::commit).
+    pub(super) fn put(&mut self, chunk: &Chunk, now_ns: u64) -> Result<(), Error> {
+        let (items, now_ns) = (chunk.items.cast_signed(), now_ns.cast_signed());
+        let sql = "INSERT INTO outbox (bytes, items, added_ns) VALUES (?1, ?2, ?3)";
+        self.execute(sql, params![chunk.bytes, items, now_ns])?;
+        Ok(())
+    }
+
+    /// The oldest requests, as many as make one of at most so many bytes; at least one, if there is one.
+    pub fn oldest(&self, max_bytes: usize) -> Result<Waiting, Error> {
+        const PAGE: i64 = 64;
+        let sql = "SELECT id, bytes, items FROM outbox ORDER BY id LIMIT ?1";
+        let rows = self.query(sql, [PAGE], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                Chunk { bytes: row.get(1)?, items: row.get::<_, i64>(2)?.cast_unsigned() },
+            ))
+        })?;
+        let (mut waiting, mut bytes) = (Waiting::default(), 0);
+        for (id, chunk) in rows {
+            bytes += chunk.bytes.len();
+            if bytes > max_bytes && !waiting.chunks.is_empty() {
+                break;
+            }
+            waiting.up_to = id;
+            waiting.chunks.push(chunk);
+        }
+        Ok(waiting)
+    }
+
+    /// Takes requests out of the outbox that were delivered, or refused and are kept as dead letters.
+    pub fn delivered(&mut self, up_to: i64, refused: &[Refusal], now_ns: u64) -> Result<(), Error> {
+        self.commit(|state| {
+            state.execute("DELETE FROM outbox WHERE id <= ?1", [up_to])?;
+            refused.iter().try_for_each(|letter| state.keep(letter, now_ns))?;
+            state.store_series()
+        })
+    }
+
+    /// Keeps a refused request. To be called within [`commit`](Self::commit).
+    pub(super) fn keep(&mut self, letter: &Refusal, now_ns: u64) -> Result<(), Error> {
+        let Refusal { signal, bytes, items, reason } = letter;
+        let sql =
+            "INSERT INTO dead_letters (signal, bytes, items, reason, added_ns) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let (items, now_ns) = (items.cast_signed(), now_ns.cast_signed());
+        self.execute(sql, params![signal.name(), bytes, items, reason, now_ns])?;
+        Ok(())
+    }
+
+    /// What waits to be delivered.
+    pub fn waiting(&self) -> Result<Amount, Error> {
+        self.amount("outbox")
+    }
+
+    /// What was refused and is kept.
+    pub fn dead_letters(&self) -> Result<Amount, Error> {
+        self.amount("dead_letters")
+    }
+
+    fn amount(&self, table: &str) -> Result<Amount, Error> {
+        let sql = format!("SELECT count(*), coalesce(sum(length(bytes)), 0), min(added_ns) FROM {table}");
+        let amounts = self.query(&sql, [], |row| {
+            Ok(Amount {
+                requests: row.get::<_, i64>(0)?.cast_unsigned(),
+                bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+                since_ns: row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned),
+            })
+        })?;
+        Ok(amounts.into_iter().next().unwrap_or_default())
+    }
+}

@@ -1,0 +1,229 @@
+//! Which records were read, which hang together, and which families are due.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use super::{Error, State};
+use crate::framework::agno::DecodedRun;
+use crate::source::Spot;
+
+/// A part of a source, by its number in the state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartId(i64);
+
+/// Sessions that hang together, by their number in the state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FamilyId(i64);
+
+/// A record as it was when it was read last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Where it stands.
+    pub at: u64,
+    /// Its bytes.
+    pub length: u32,
+    /// Its mark.
+    pub mark: u32,
+    /// Holds a run that is not over.
+    pub is_open: bool,
+}
+
+/// A family that is to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub family: FamilyId,
+    /// What of it is wanted.
+    pub history: History,
+}
+
+/// What is wanted of runs that were there before we came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum History {
+    /// They are counted, and their traces sent.
+    Count,
+    /// Their traces are sent, with their own times; counters are left alone.
+    Traces,
+    /// Nothing; what they spend from now on is counted.
+    Skip,
+}
+
+impl History {
+    fn number(self) -> i64 {
+        match self {
+            Self::Count => 0,
+            Self::Traces => 1,
+            Self::Skip => 2,
+        }
+    }
+
+    fn of_number(number: i64) -> Self {
+        match number {
+            0 => Self::Count,
+            1 => Self::Traces,
+            _ => Self::Skip,
+        }
+    }
+}
+
+impl State {
+    /// The number of a part of a source. Where its identity is another than before (a file was replaced), nothing of it
+    /// counts as read. True: it is new, or was replaced.
+    pub fn part(&mut self, name: &str, identity: &str) -> Result<(PartId, bool), Error> {
+        let sql = "SELECT id, identity FROM sources WHERE name = ?1";
+        let known = self.query(sql, [name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        if let Some((id, before)) = known.into_iter().next() {
+            if before == identity {
+                return Ok((PartId(id), false));
+            }
+            self.commit(|state| {
+                state.execute("DELETE FROM records WHERE source = ?1", [id])?;
+                state.execute("UPDATE sources SET identity = ?2 WHERE id = ?1", params![id, identity])
+            })?;
+            return Ok((PartId(id), true));
+        }
+        self.execute("INSERT INTO sources (name, identity) VALUES (?1, ?2)", params![name, identity])?;
+        Ok((PartId(self.connection.last_insert_rowid()), true))
+    }
+
+    /// True until a source was read through once.
+    pub fn is_first_contact(&self, source: &str) -> Result<bool, Error> {
+        Ok(self.meta::<i64>(&format!("read {source}"))?.is_none())
+    }
+
+    /// Notes that a source was read through.
+    pub fn had_contact(&mut self, source: &str) -> Result<(), Error> {
+        self.set_meta(&format!("read {source}"), 1)
+    }
+
+    /// Puts off a family that could not be read now.
+    pub fn put_off(&mut self, due: Due, until_ns: u64) -> Result<(), Error> {
+        let FamilyId(family) = due.family;
+        let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";
+        self.execute(sql, params![family, until_ns.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Everything read of a part, in order.
+    pub fn seen(&self, PartId(part): PartId) -> Result<Vec<Seen>, Error> {
+        let sql = "SELECT at, length, mark, is_open FROM records WHERE source = ?1 ORDER BY at";
+        self.query(sql, [part], |row| {
+            Ok(Seen {
+                at: row.get::<_, i64>(0)?.cast_unsigned(),
+                length: row.get(1)?,
+                mark: row.get(2)?,
+                is_open: row.get(3)?,
+            })
+        })
+    }
+
+    /// Notes a record that is new or has changed, and that its family is due. To be called within [`commit`](Self::commit).
+    pub fn see(
+        &mut self,
+        PartId(part): PartId,
+        spot: Spot,
+        runs: &[DecodedRun],
+        history: History,
+    ) -> Result<(), Error> {
+        let mut family = None;
+        for hash in runs.iter().flat_map(DecodedRun::links).map(|link| link.stable_hash().cast_signed()) {
+            let known = self.family_of(hash)?;
+            family = match (family, known) {
+                (None, None) => Some(self.new_family(hash)?),
+                (None, Some(known)) => Some(known),
+                (Some(own), None) => {
+                    self.execute("INSERT INTO nodes VALUES (?1, ?2)", [hash, own])?;
+                    Some(own)
+                }
+                (Some(own), Some(known)) => Some(self.join(own, known)?),
+            };
+        }
+        let is_open = runs.iter().any(|run| !run.run.status.is_final());
+        self.execute(
+            "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![part, spot.at.cast_signed(), spot.length(), spot.mark(), is_open, family],
+        )?;
+        if let Some(family) = family {
+            self.execute(
+                "INSERT INTO due VALUES (?1, 0, ?2)
+                 ON CONFLICT DO UPDATE SET at_ns = 0, history = min(history, excluded.history)",
+                params![family, history.number()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a record is gone. What it counted stays counted.
+    pub fn forget(&mut self, PartId(part): PartId, at: u64) -> Result<(), Error> {
+        self.execute("DELETE FROM records WHERE source = ?1 AND at = ?2", [part, at.cast_signed()])?;
+        Ok(())
+    }
+
+    fn family_of(&self, hash: i64) -> Result<Option<i64>, Error> {
+        let found = self.query("SELECT family FROM nodes WHERE hash = ?1", [hash], |row| row.get(0))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn new_family(&mut self, hash: i64) -> Result<i64, Error> {
+        // Numbers rise, so that a family once joined to another is not taken for a new one.
+        let family = self.meta::<i64>("families")?.unwrap_or(0) + 1;
+        self.set_meta("families", family)?;
+        self.execute("INSERT INTO nodes VALUES (?1, ?2)", [hash, family])?;
+        Ok(family)
+    }
+
+    fn join(&mut self, a: i64, b: i64) -> Result<i64, Error> {
+        let (kept, gone) = (a.min(b), a.max(b));
+        if kept != gone {
+            for table in ["nodes", "records"] {
+                let sql = format!("UPDATE {table} SET family = ?1 WHERE family = ?2");
+                self.execute(&sql, [kept, gone])?;
+            }
+            // History joined to what is counted is not history any more: its runs are known by now.
+            self.execute("DELETE FROM due WHERE family = ?1", [gone])?;
+        }
+        Ok(kept)
+    }
+
+    /// Families that are due by now, the first to come first.
+    pub fn due(&self, now_ns: u64, limit: u32) -> Result<Vec<Due>, Error> {
+        let sql = "SELECT family, history FROM due WHERE at_ns <= ?1 ORDER BY family LIMIT ?2";
+        self.query(sql, params![now_ns.cast_signed(), limit], |row| {
+            Ok(Due { family: FamilyId(row.get(0)?), history: History::of_number(row.get(1)?) })
+        })
+    }
+
+    /// How many families are due by now.
+    pub fn due_count(&self, now_ns: u64) -> Result<u64, Error> {
+        let sql = "SELECT count(*) FROM due WHERE at_ns <= ?1";
+        let count = self.query(sql, [now_ns.cast_signed()], |row| row.get::<_, i64>(0))?;
+        Ok(count.into_iter().next().unwrap_or(0).cast_unsigned())
+    }
+
+    /// Notes that a family was counted; it is due again at a time, if one is given.
+    pub(super) fn settle(&mut self, FamilyId(family): FamilyId, again_ns: Option<u64>) -> Result<(), Error> {
+        match again_ns {
+            None => self.execute("DELETE FROM due WHERE family = ?1", [family])?,
+            Some(at_ns) => self.execute(
+                "INSERT OR REPLACE INTO due VALUES (?1, ?2, 0)",
+                params![family, at_ns.cast_signed()],
+            )?,
+        };
+        Ok(())
+    }
+
+    /// Where a family's records stand, by part.
+    pub fn spots(&self, FamilyId(family): FamilyId) -> Result<BTreeMap<PartId, Vec<Spot>>, Error> {
+        let sql = "SELECT source, at, length, mark FROM records WHERE family = ?1 ORDER BY source, at";
+        let rows = self.query(sql, [family], |row| {
+            let at = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok((PartId(row.get(0)?), Spot::new(at, row.get(2)?, row.get(3)?)))
+        })?;
+        let mut spots = BTreeMap::<PartId, Vec<Spot>>::new();
+        for (part, spot) in rows {
+            spots.entry(part).or_default().push(spot);
+        }
+        Ok(spots)
+    }
+}

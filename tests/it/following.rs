@@ -1,0 +1,380 @@
+//! `run` follows what Agno writes, counts it once, and loses nothing to a kill.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use agno_otel::Settings;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::reading::insert;
+use crate::support::points::{Identity, Point, Value, by_series, points};
+use crate::support::program::{agno_otel, changed_copy, ended_of, run};
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{gather, gather_records};
+
+const TEAM: &str = "agno/3.1.10/team_run.db";
+/// Longer than anything here takes, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command {
+    let mut command = agno_otel(["run", "--endpoint", url, "--metrics-every", "1", "--state"]);
+    command.arg(state).args(more).args(sources).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "never came to be: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn stop(child: Child, code: i32) -> String {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    ended_of(child).expect_code(code).stderr
+}
+
+/// A small generator of numbers, so that a failure can be had again by its seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// What a database of samples makes of everything it took: each series by time.
+fn stored(receiver: &Receiver) -> BTreeMap<Identity, Vec<Point>> {
+    let all = points(&receiver.metrics());
+    let mut series: BTreeMap<Identity, Vec<Point>> = BTreeMap::new();
+    for (identity, points) in by_series(&all) {
+        let points: Vec<Point> = points.into_iter().cloned().collect();
+        series.entry(identity).or_default().extend(points);
+    }
+    for points in series.values_mut() {
+        points.sort_by_key(|point| point.at_ns);
+    }
+    series
+}
+
+fn number(point: &Point) -> i64 {
+    match &point.value {
+        Value::Number(number) => *number,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The spend of a counter as the query has it: the last value less the smallest. Fails where a series falls, for then the
+/// query is wrong for some window, and where it was not born at zero.
+fn spend(receiver: &Receiver, metric: &str) -> i64 {
+    let mut sum = 0;
+    for ((name, _), points) in stored(receiver).iter().filter(|((name, _), _)| name == metric) {
+        for pair in points.windows(2) {
+            assert!(number(&pair[0]) <= number(&pair[1]), "{name} fell: {pair:?}");
+            assert!(pair[0].at_ns < pair[1].at_ns || pair[0].value == pair[1].value, "{pair:?}");
+        }
+        assert_eq!(number(&points[0]), 0, "{name} was not born at zero: {:?}", points[0]);
+        sum += number(points.last().unwrap());
+    }
+    sum
+}
+
+fn usage(receiver: &Receiver) -> i64 {
+    spend(receiver, "agno.token.usage")
+}
+
+fn tokens(path: &Path) -> i64 {
+    gather(&[path]).tokens().total().try_into().unwrap()
+}
+
+/// Ids of all spans there should be.
+fn expected_spans(path: &Path) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+    let traces = gather(&[path]).spans(Settings::default());
+    traces.into_iter().flat_map(|trace| trace.spans).map(id).collect()
+}
+
+fn id(span: Span) -> (Vec<u8>, Vec<u8>) {
+    (span.trace_id, span.span_id)
+}
+
+/// Ids of all spans received. Fails where one came twice and was not the same.
+fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+    let mut spans = BTreeMap::new();
+    for span in receiver.spans() {
+        let before = spans.insert(id(span.clone()), span.clone());
+        assert!(before.is_none_or(|before| before == span), "the same span with other bytes");
+    }
+    spans.into_keys().collect()
+}
+
+/// Adds the runs of the fixture once more, under ids of their own.
+fn add_copy(path: &Path, copy: u32) {
+    let database = Connection::open(path).unwrap();
+    database.busy_timeout(Duration::from_secs(10)).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let mut statement =
+        database.prepare("SELECT run_id, run_data FROM agno_runs ORDER BY rowid LIMIT 3").unwrap();
+    let runs: Vec<(String, String)> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
+    for (run_id, run_data) in runs {
+        insert(&database, &run_id, &run_data, copy).unwrap();
+    }
+}
+
+struct Place {
+    folder: TempDir,
+    database: PathBuf,
+}
+
+impl Place {
+    fn of(fixture: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = changed_copy(fixture, folder.path(), "");
+        Self { folder, database }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state/state.db")
+    }
+}
+
+#[test]
+fn what_is_written_is_counted_and_sent_soon_and_once() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let one = tokens(&place.database);
+    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let child = start();
+    // What was there before is history, and not counted.
+    wait_until("a first release", || !receiver.metrics().is_empty());
+    add_copy(&place.database, 1);
+    let written = Instant::now();
+    wait_until("the spans of a copy", || received_spans(&receiver).len() > 10);
+    let lag = written.elapsed();
+    assert!(lag < Duration::from_secs(10), "{lag:?}");
+    wait_until("its tokens", || usage(&receiver) == one);
+    let said = stop(child, 143);
+    assert!(said.contains("not counted"), "{said}");
+    // Nothing is new, so nothing moves.
+    let (spans, requests) = (receiver.spans().len(), receiver.metrics().len());
+    let child = start();
+    wait_until("more releases", || receiver.metrics().len() >= requests + 3);
+    add_copy(&place.database, 2);
+    wait_until("the tokens of another copy", || usage(&receiver) == 2 * one);
+    wait_until("its spans", || receiver.spans().len() >= 2 * spans);
+    stop(child, 143);
+    assert_eq!(receiver.spans().len(), 2 * spans, "spans were sent again");
+    assert_eq!(usage(&receiver), 2 * one);
+}
+
+#[test]
+fn history_is_counted_where_that_is_asked_for_and_only_traced_where_that_is() {
+    for (mode, counted, traced) in [("count", true, true), ("traces", false, true), ("skip", false, false)] {
+        let (place, receiver) = (Place::of(TEAM), Receiver::start());
+        let more = ["--history", mode];
+        let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+        let wanted = if counted { tokens(&place.database) } else { 0 };
+        let expected = if traced { expected_spans(&place.database) } else { BTreeSet::new() };
+        wait_until("some releases", || receiver.metrics().len() > 2);
+        wait_until("the spend", || usage(&receiver) == wanted);
+        wait_until("the spans", || received_spans(&receiver) == expected);
+        stop(child, 143);
+        assert_eq!(usage(&receiver), wanted, "{mode}");
+        assert_eq!(received_spans(&receiver), expected, "{mode}");
+    }
+}
+
+#[test]
+fn a_run_in_flight_is_counted_as_it_grows_and_sent_when_it_is_over() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    let database = Connection::open(&place.database).unwrap();
+    let whole: String = database.query_row("SELECT run_data FROM agno_runs", [], |row| row.get(0)).unwrap();
+    let total = tokens(&place.database);
+    let mut run: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    run["status"] = "RUNNING".into();
+    run["metrics"] = serde_json::Value::Null;
+    let messages = run["messages"].as_array_mut().unwrap();
+    let first = messages.iter().position(|message| message["role"] == "assistant").unwrap();
+    messages.truncate(first + 1);
+    run["tools"] = serde_json::json!([]);
+    let write = |run_data: &str| {
+        let sql = "UPDATE agno_runs SET run_data = ?1, status = json_extract(?1, '$.status')";
+        database.execute(sql, [run_data]).unwrap();
+    };
+    write(&run.to_string());
+    let so_far = tokens(&place.database);
+    assert!(so_far > 0 && so_far < total);
+    let receiver = Receiver::start();
+    let more = ["--history", "count"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    wait_until("what it spent so far", || usage(&receiver) == so_far);
+    assert!(receiver.spans().is_empty(), "it is not over");
+    write(&whole);
+    wait_until("all it spent", || usage(&receiver) == total);
+    wait_until("its trace", || received_spans(&receiver) == expected_spans(&place.database));
+    stop(child, 143);
+}
+
+#[test]
+fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
+    let seed = 0x5EED_0001;
+    println!("seed {seed:#x}");
+    let mut numbers = Numbers(seed);
+    // Far more runs are not needed: what matters is where the kills fall.
+    let kills = 200;
+    let place = Place::of(TEAM);
+    let one = tokens(&place.database);
+    let asked = AtomicU64::new(seed);
+    let receiver = Receiver::answering(move |_, _| {
+        let number = Numbers(asked.fetch_add(0x9E37_79B9, Ordering::Relaxed) | 1).below(10);
+        match number {
+            0 => Answer::status(503),
+            1 => Answer::none(),
+            2 => Answer::taken().after(Duration::from_millis(100)),
+            _ => Answer::taken(),
+        }
+    });
+    let more = ["--history", "count"];
+    let mut copies = 0;
+    for _ in 0..kills {
+        let mut child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+        std::thread::park_timeout(Duration::from_millis(numbers.below(60)));
+        if numbers.below(3) == 0 {
+            copies += 1;
+            add_copy(&place.database, copies);
+        }
+        std::thread::park_timeout(Duration::from_millis(numbers.below(120)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let (truth, expected) = ((i64::from(copies) + 1) * one, expected_spans(&place.database));
+    assert_eq!(truth, tokens(&place.database));
+    wait_until("all spans", || received_spans(&receiver).is_superset(&expected));
+    wait_until("the whole spend", || usage(&receiver) == truth);
+    stop(child, 143);
+    assert_eq!(received_spans(&receiver), expected);
+    assert_eq!(usage(&receiver), truth);
+}
+
+#[test]
+fn a_state_file_belongs_to_one_process_and_to_versions_that_know_it() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &[]);
+    let child = start().spawn().unwrap();
+    wait_until("a first release", || !receiver.metrics().is_empty());
+    run(&mut start()).expect_code(1).expect_words(&["state.db", "in use", "--state"]);
+    stop(child, 143);
+    Connection::open(place.state()).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    run(&mut start()).expect_code(1).expect_words(&["state.db", "later version", "99"]);
+    let shop = place.folder.path().join("shop.db");
+    Connection::open(&shop).unwrap().execute_batch("CREATE TABLE customers (id)").unwrap();
+    run(&mut follow(&receiver.url(), &shop, &[&place.database], &[]))
+        .expect_code(1)
+        .expect_words(&["shop.db", "none of agno-otel's"]);
+    std::fs::write(&shop, "not a database, but long enough to be taken for the beginning of one").unwrap();
+    run(&mut follow(&receiver.url(), &shop, &[&place.database], &[]))
+        .expect_code(1)
+        .expect_words(&["shop.db"]);
+}
+
+#[test]
+fn a_day_without_a_collector_costs_nothing_but_a_bounded_file() {
+    let place = Place::of(TEAM);
+    for copy in 1..60 {
+        add_copy(&place.database, copy);
+    }
+    // Each copy in a session of its own, or all would be one family.
+    let own = "UPDATE agno_runs SET session_id = 's-' || ((rowid - 1) / 3),
+               run_data = replace(run_data, '\"s-team\"', '\"s-' || ((rowid - 1) / 3) || '\"')";
+    Connection::open(&place.database).unwrap().execute_batch(own).unwrap();
+    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let down = std::sync::Arc::clone(&is_down);
+    let receiver =
+        Receiver::answering(
+            move |_, _| {
+                if down.load(Ordering::Relaxed) { Answer::status(503) } else { Answer::taken() }
+            },
+        );
+    let more = ["--history", "count", "--outbox-limit", "100000"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let waiting = || -> (i64, i64) {
+        let Ok(state) = Connection::open(place.state()) else { return (0, 0) };
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let sql = "SELECT (SELECT coalesce(sum(length(bytes)), 0) FROM outbox), (SELECT count(*) FROM due)";
+        state.query_row(sql, [], row).unwrap_or((0, 0))
+    };
+    wait_until("a full outbox", || waiting().0 >= 100_000);
+    wait_until("some attempts", || receiver.received().len() > 3);
+    let (bytes, due) = waiting();
+    assert!(due > 0, "everything fitted");
+    assert!(bytes < 4_000_000, "{bytes}");
+    is_down.store(false, Ordering::Relaxed);
+    let (truth, expected) = (tokens(&place.database), expected_spans(&place.database));
+    wait_until("all spans", || received_spans(&receiver) == expected);
+    wait_until("the whole spend", || usage(&receiver) == truth);
+    let said = stop(child, 143);
+    assert!(said.contains("the outbox is full"), "{said}");
+}
+
+#[test]
+fn what_is_refused_is_kept_and_the_rest_goes_on() {
+    let place = Place::of(TEAM);
+    let receiver =
+        Receiver::answering(
+            |_, path| {
+                if path == "/v1/traces" { Answer::status(400) } else { Answer::taken() }
+            },
+        );
+    let more = ["--history", "count"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let truth = tokens(&place.database);
+    wait_until("the whole spend", || usage(&receiver) == truth);
+    wait_until("dropped spans counted", || spend(&receiver, "agno.bridge.dropped") > 0);
+    let said = stop(child, 143);
+    assert!(said.contains("dead letter"), "{said}");
+    let state = Connection::open(place.state()).unwrap();
+    let kept: i64 = state.query_row("SELECT sum(items) FROM dead_letters", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, i64::try_from(expected_spans(&place.database).len()).unwrap());
+}
+
+#[test]
+fn lines_that_are_added_to_a_file_are_counted_as_they_come() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("runs.jsonl");
+    let records = crate::support::records(&[&crate::support::fixtures().join(TEAM)]).0;
+    let lines: Vec<String> = records
+        .iter()
+        .map(|record| {
+            let run: serde_json::Value = serde_json::from_slice(&record.json).unwrap();
+            format!("{run}\n")
+        })
+        .collect();
+    std::fs::write(&path, &lines[0]).unwrap();
+    let receiver = Receiver::start();
+    let state = folder.path().join("state.db");
+    let more = ["--history", "count"];
+    let child = follow(&receiver.url(), &state, &[&path], &more).spawn().unwrap();
+    wait_until("a first release", || !receiver.metrics().is_empty());
+    for line in &lines[1..] {
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+    }
+    let truth: i64 = gather_records(&records, agno_otel::framework::Oddities::default())
+        .tokens()
+        .total()
+        .try_into()
+        .unwrap();
+    wait_until("the whole spend", || usage(&receiver) == truth);
+    stop(child, 143);
+}
