@@ -406,6 +406,98 @@ mod tests {
         assert_eq!(total(&ledger, &names::SESSION_STARTED), 1);
     }
 
+    #[test]
+    fn shares_said_of_one_series_are_one_share() {
+        let mut ledger = Ledger::default();
+        for _ in 0..2 {
+            ledger.observe(&run("a"), [usage(7), usage(5)].concat());
+        }
+        assert_eq!(total(&ledger, &names::TOKEN_USAGE), 12);
+    }
+
+    #[test]
+    fn what_shrinks_and_is_not_spend_stays_as_it_is() {
+        let mut ledger = Ledger::default();
+        for tokens in [30, 12] {
+            let mut measurements = usage(tokens);
+            measurements[0].metric = &names::USAGE_INPUT_TOKENS;
+            ledger.observe(&run("a"), measurements);
+        }
+        assert_eq!(total(&ledger, &names::USAGE_INPUT_TOKENS), 30);
+        assert_eq!(total(&ledger, &names::TOKEN_CORRECTIONS), 0);
+        assert_eq!(ledger.series_count(), 1);
+    }
+
+    #[test]
+    fn what_happens_once_is_counted_once_by_metric_run_and_key() {
+        let once = |metric, key: &str| Measurement {
+            metric,
+            attributes: Vec::new(),
+            count: Count::Once { key: key.to_owned(), value: 1 },
+            exemplar: None,
+        };
+        let mut ledger = Ledger::default();
+        for _ in 0..2 {
+            ledger.observe(&run("a"), vec![once(&names::TOOL_CALLS, "t"), once(&names::TOOL_CALLS, "u")]);
+            ledger.observe(&run("b"), vec![once(&names::TOOL_CALLS, "t"), once(&names::RUNS, "t")]);
+        }
+        assert_eq!((total(&ledger, &names::TOOL_CALLS), total(&ledger, &names::RUNS)), (3, 1));
+    }
+
+    #[test]
+    fn an_attribute_said_twice_or_empty_makes_no_other_series() {
+        let mut ledger = Ledger::default();
+        let said = |attributes: &[(&'static str, &str)]| Measurement {
+            metric: &names::RUNS,
+            attributes: attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            count: Count::Birth,
+            exemplar: None,
+        };
+        ledger.observe(&run("a"), vec![said(&[("x", "1"), ("y", "2"), ("z", "")])]);
+        ledger.observe(&run("a"), vec![said(&[("y", "2"), ("x", "1"), ("x", "1")])]);
+        assert_eq!(ledger.series_count(), 1);
+        let (key, _) = ledger.counters(&names::RUNS).next().unwrap();
+        assert_eq!(key.attributes, [("x", "1".to_owned()), ("y", "2".to_owned())]);
+    }
+
+    #[test]
+    fn a_session_is_named_and_shown_by_its_first_run_and_holds_what_all_of_them_spent() {
+        let share = |tokens: u64, runs| SessionShare {
+            input_tokens: tokens,
+            output_tokens: tokens + 1,
+            runs,
+            duration_ns: 3_000_000_000 * runs,
+        };
+        let named = |name: &str| vec![("agent", name.to_owned())];
+        let shown = Exemplar { trace_id: [1; 16], span_id: [2; 8], conversation: None, value: 0 };
+        let mut ledger = Ledger::default();
+        ledger.observe_session("s", &run("a"), &share(10, 1), &named("first"), Some(&shown));
+        ledger.observe_session("s", &run("b"), &share(4, 0), &named("second"), None);
+        // A run that turns out smaller takes from its session what it had given.
+        ledger.observe_session("s", &run("b"), &share(2, 0), &named("second"), None);
+        ledger.observe_session("t", &run("c"), &share(6, 1), &named("first"), None);
+        ledger.close_sessions();
+        assert_eq!((ledger.session_count(), total(&ledger, &names::SESSION_STARTED)), (2, 2));
+        let histogram = |metric| {
+            let key = SeriesKey { metric, attributes: named("first") };
+            let Value::Histogram(histogram) = ledger.series[ledger.ids[&key].0].value() else {
+                panic!("a histogram")
+            };
+            (histogram.count, histogram.sum)
+        };
+        assert_eq!(histogram(&names::SESSION_TOKENS), (2, 26 + 13));
+        assert_eq!(histogram(&names::SESSION_INPUT), (2, 10 + 2 + 6));
+        assert_eq!(histogram(&names::SESSION_OUTPUT), (2, 11 + 3 + 7));
+        assert_eq!(histogram(&names::SESSION_RUN_COUNT), (2, 2));
+        assert_eq!(histogram(&names::SESSION_DURATION), (2, 6_000_000_000));
+        assert_eq!(total(&ledger, &names::SESSION_LARGEST), 26);
+        let released = ledger.release(10_000_000_000);
+        for metric in [&names::SESSION_STARTED, &names::SESSION_TOKENS] {
+            let one = released.iter().find(|one| one.key.metric.name == metric.name).unwrap();
+            assert_eq!(one.now.exemplars[0].1.span_id, [2; 8], "{}", metric.name);
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn sums_do_not_depend_on_order_or_repetition(
