@@ -283,3 +283,90 @@ fn moments(record: &RunRecord<'_>, run: &Run, oddities: &mut Oddities) -> Vec<Mo
     }
     moments
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::framework::agno::made_up::{run, runs};
+
+    #[test]
+    fn a_runs_time_to_first_token_is_believed_from_releases_that_measured_it() {
+        let of = |details: Value, message: Value| {
+            let metrics = json!({"duration": 2.0, "time_to_first_token": 0.5, "details": details});
+            let messages = json!([{"id": "m", "role": "assistant", "metrics": message}]);
+            let run = run(&json!({"metrics": metrics, "messages": messages}));
+            let stated: Vec<&str> = run.stated.floats.iter().map(|(field, _)| *field).collect();
+            (run.time_to_first_token_ns, stated)
+        };
+        let believed = (Some(500_000_000), vec!["duration", "time_to_first_token"]);
+        let tokens = json!({"input_tokens": 3});
+        assert_eq!(of(json!({"model": [tokens]}), tokens.clone()), believed);
+        assert_eq!(of(json!({}), json!({"duration": 1.0})), believed);
+        assert_eq!(of(json!({}), json!({"time_to_first_token": 0.2})), believed);
+        assert_eq!(of(json!({}), tokens.clone()), (None, vec!["duration"]));
+        assert_eq!(of(json!({"model": []}), tokens), (None, vec!["duration"]));
+    }
+
+    #[test]
+    fn a_run_within_another_is_of_its_session_and_hangs_under_it() {
+        let member = json!({"run_id": "m", "agent_id": "a"});
+        let team = json!({"run_id": "t", "team_id": "t", "session_id": "s", "member_responses": [member]});
+        let runs = runs(&team);
+        let said = |run: &Run| (run.key.run_id.clone(), run.session_id.clone(), run.parent_run_id.clone());
+        let s = || Some("s".to_owned());
+        assert_eq!(
+            runs.iter().map(said).collect::<Vec<_>>(),
+            [("t".to_owned(), s(), None), ("m".to_owned(), s(), Some("t".to_owned()))]
+        );
+    }
+
+    #[test]
+    fn what_was_run_is_told_by_its_ids_as_agno_tells_it() {
+        let kind = |fields: Value| {
+            let mut record = json!({"run_id": "r", "session_id": "s"});
+            record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let [run] = <[Run; 1]>::try_from(runs(&record)).unwrap();
+            (run.kind, run.entity_id.or(run.entity_name))
+        };
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(kind(json!({"agent_name": "x", "team_id": "t"})), (RunKind::Agent, named("x")));
+        assert_eq!(kind(json!({"team_id": "t", "workflow_id": "w"})), (RunKind::Team, named("t")));
+        assert_eq!(kind(json!({"workflow_name": "w"})), (RunKind::Workflow, named("w")));
+        // A workflow asks no model itself.
+        assert_eq!(kind(json!({"workflow_id": "w", "model": "gpt"})), (RunKind::Agent, None));
+        assert_eq!(kind(json!({"messages": []})), (RunKind::Agent, None));
+    }
+
+    #[test]
+    fn a_pause_says_how_many_tools_asked_and_how_many_still_wait() {
+        let pause = |fields: Value| {
+            let run = run(&fields);
+            let figures = run.moments.into_iter().map(|moment| {
+                assert_eq!(moment.name, "agno.pause");
+                moment.figures.into_iter().map(|(_, figure)| figure).collect::<Vec<_>>()
+            });
+            figures.collect::<Vec<_>>()
+        };
+        let waits = json!({"tool_call_id": "a", "requires_confirmation": true});
+        let done = json!({"tool_call_id": "b", "confirmed": true, "result": "42"});
+        let plain = json!({"tool_call_id": "c", "result": "42"});
+        let tools = json!([waits, done, plain]);
+        assert_eq!(pause(json!({"status": "PAUSED", "tools": tools})), [[2, 1]]);
+        assert_eq!(pause(json!({"status": "COMPLETED", "tools": [done]})), [[1, 0]]);
+        assert_eq!(pause(json!({"status": "PAUSED"})), [[0, 0]]);
+        assert_eq!(pause(json!({"requirements": [{}]})), [[0, 0]]);
+        assert!(pause(json!({"status": "COMPLETED", "tools": [plain]})).is_empty());
+    }
+
+    #[test]
+    fn a_compaction_says_what_it_saved_and_when() {
+        let compaction = json!({"messages_compacted": 4, "tokens_before": 900, "tokens_after": 70,
+            "created_at": 1_795_396_000});
+        let [moment] = &run(&json!({"compaction": compaction})).moments[..] else { panic!("one moment") };
+        assert_eq!(moment.at_s, Some(1_795_396_000));
+        let figures: Vec<i64> = moment.figures.iter().map(|(_, figure)| *figure).collect();
+        assert_eq!(figures, [4, 900, 70]);
+    }
+}
