@@ -311,14 +311,20 @@ mod tests {
 
     #[test]
     fn a_run_within_another_is_of_its_session_and_hangs_under_it() {
-        let member = json!({"run_id": "m", "agent_id": "a"});
-        let team = json!({"run_id": "t", "team_id": "t", "session_id": "s", "member_responses": [member]});
+        let inmost = json!({"run_id": "i", "agent_id": "a"});
+        let member =
+            json!({"run_id": "m", "agent_id": "a", "session_id": "own", "member_responses": [inmost]});
+        let other = json!({"run_id": "o", "agent_id": "a"});
+        let team =
+            json!({"run_id": "t", "team_id": "t", "session_id": "s", "member_responses": [member, other]});
         let runs = runs(&team);
-        let said = |run: &Run| (run.key.run_id.clone(), run.session_id.clone(), run.parent_run_id.clone());
-        let s = || Some("s".to_owned());
+        let said = |run: &Run| {
+            let parent = run.parent_run_id.as_deref().unwrap_or("-");
+            format!("{} in {} under {parent}", run.key.run_id, run.session_id.as_deref().unwrap_or("-"))
+        };
         assert_eq!(
             runs.iter().map(said).collect::<Vec<_>>(),
-            [("t".to_owned(), s(), None), ("m".to_owned(), s(), Some("t".to_owned()))]
+            ["t in s under -", "m in own under t", "i in own under m", "o in s under t"]
         );
     }
 
