@@ -447,6 +447,7 @@ mod tests {
     #[test]
     fn an_attribute_said_twice_or_empty_makes_no_other_series() {
         let mut ledger = Ledger::default();
+        assert_eq!(ledger.series_count(), 0);
         let said = |attributes: &[(&'static str, &str)]| Measurement {
             metric: &names::RUNS,
             attributes: attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),

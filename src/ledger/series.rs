@@ -316,5 +316,6 @@ mod tests {
         assert_eq!(one, key(&names::RUNS, "a"));
         assert_ne!(one, key(&names::RUNS, "b"));
         assert_ne!(one, key(&names::TOOL_CALLS, "a"));
+        assert!(one < key(&names::RUNS, "b") && one < key(&names::TOOL_CALLS, "a"));
     }
 }

@@ -571,10 +571,18 @@ mod tests {
             steps: Vec::new(),
         };
         let measurements = measurements(&run, Some(&place), Settings::default());
-        let spent = measurements.iter().filter(|measurement| matches!(measurement.count, Count::Share(_)));
-        let spans: Vec<SpanId> = spent.map(|share| share.exemplar.as_ref().unwrap().span_id).collect();
-        assert_eq!(spans, vec![[2; 8]; spans.len()]);
-        assert!(spans.len() > 5);
+        let of = |wanted: fn(&Measurement) -> bool| -> Vec<SpanId> {
+            let measurements = measurements.iter().filter(|measurement| wanted(measurement));
+            measurements.map(|measurement| measurement.exemplar.as_ref().unwrap().span_id).collect()
+        };
+        let spent = of(|measurement| matches!(measurement.count, Count::Share(_)));
+        assert_eq!(spent, vec![[2; 8]; spent.len()]);
+        assert!(spent.len() > 5);
+        // What is said of a call shows that call, and what is said of the run its own span.
+        let called = of(|measurement| measurement.metric.name == names::OPERATION_INPUT_TOKENS.name);
+        assert_eq!(called, [[1; 8], [2; 8], [3; 8], [4; 8]]);
+        assert_eq!(of(|measurement| measurement.metric.name == names::INVOKE_AGENT_DURATION.name), [[9; 8]]);
+        assert_eq!(exemplar_of(&run, Some(&place)).map(|exemplar| exemplar.span_id), Some([9; 8]));
     }
 
     /// The points of the only series of a metric after these values.
@@ -617,7 +625,8 @@ mod tests {
         let [point] = &gauge.data_points[..] else { panic!("one point") };
         assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (0, 10_000_000_000));
         assert_eq!(point.value, Some(number_data_point::Value::AsInt(7)));
-        assert_eq!(point.attributes.len(), 1);
+        let [who] = &point.attributes[..] else { panic!("one attribute") };
+        assert_eq!(who.key, "who");
     }
 
     #[test]

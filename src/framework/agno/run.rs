@@ -346,6 +346,37 @@ mod tests {
     }
 
     #[test]
+    fn only_a_run_that_failed_has_an_error() {
+        for (status, error) in
+            [("ERROR", Some("_OTHER")), ("COMPLETED", None), ("CANCELLED", None), ("x", None)]
+        {
+            assert_eq!(run(&json!({"status": status})).error_type.as_deref(), error, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_id_used_again_is_told_apart_by_the_first_message_of_its_own() {
+        let history = json!({"id": "old", "role": "user", "from_history": true});
+        let key = |run_id: &str, messages: Value| {
+            let record = json!({"run_id": run_id, "session_id": "s", "messages": messages});
+            runs(&record).remove(0).key.reuse
+        };
+        let of = |own: Value| key("mine", json!([history, own]));
+        assert_eq!(of(json!({"id": "a"})), "s\na");
+        assert_eq!(of(json!({"created_at": 1_795_396_000})), "s\n1795396000");
+        assert_eq!(key("mine", json!([history])), "s\n");
+        assert_eq!(key("0a1b2c3d-0000-4000-8000-000000000001", json!([history])), "");
+    }
+
+    #[test]
+    fn the_callers_trace_is_taken_from_the_metadata() {
+        let of = |metadata: Value| run(&json!({"metadata": metadata})).traceparent;
+        assert_eq!(of(json!({"traceparent": "00-a-b-01"})).as_deref(), Some("00-a-b-01"));
+        assert_eq!(of(json!({"other": "traceparent"})), None);
+        assert_eq!(of(json!("traceparent")), None);
+    }
+
+    #[test]
     fn a_pause_says_how_many_tools_asked_and_how_many_still_wait() {
         let pause = |fields: Value| {
             let run = run(&fields);
