@@ -537,6 +537,22 @@ mod tests {
     }
 
     #[test]
+    fn every_span_names_the_agent_or_the_workflow_it_is_of() {
+        for (kind, name) in [
+            (RunKind::Agent, "gen_ai.agent.name"),
+            (RunKind::Team, "gen_ai.agent.name"),
+            (RunKind::Workflow, "gen_ai.workflow.name"),
+        ] {
+            let run = Run { kind, entity_name: Some("Ann".to_owned()), ..run("a", 0, TOKENS) };
+            let calls = vec![ModelCall { key: "m".to_owned(), ..ModelCall::default() }];
+            for span in spans_of(vec![Run { calls, ..run }], Settings::default()) {
+                let names = ["gen_ai.agent.name", "gen_ai.workflow.name"];
+                assert_eq!(said(&span.attributes, &names), [format!("{name}=Ann")]);
+            }
+        }
+    }
+
+    #[test]
     fn a_workflow_and_a_run_that_spent_nothing_say_no_spend_of_their_own() {
         let workflow = Run { kind: RunKind::Workflow, ..run("w", 0, TOKENS) };
         for run in [workflow, run("a", 0, Tokens::default())] {
