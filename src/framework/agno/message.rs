@@ -578,14 +578,17 @@ mod tests {
     #[test]
     fn a_result_is_found_by_either_of_the_responses_apis_two_ids() {
         let requested = json!([{"id": "fc_1", "call_id": "call_1"}]);
-        let run = run(&json!({
-            "messages": [
-                {"role": "assistant", "tool_calls": requested},
-                {"id": "result", "role": "tool", "tool_call_id": "call_1"},
-            ],
-            "tools": [{"tool_call_id": "fc_1"}],
-        }));
-        let said: Vec<_> = run.tools.iter().map(|tool| (tool.asked_by, tool.message_id.as_deref())).collect();
-        assert_eq!(said, [(Some(0), Some("result"))]);
+        for (of_tool, of_result) in [("fc_1", "call_1"), ("call_1", "fc_1"), ("call_1", "call_1")] {
+            let run = run(&json!({
+                "messages": [
+                    {"role": "assistant", "tool_calls": requested},
+                    {"id": "result", "role": "tool", "tool_call_id": of_result},
+                ],
+                "tools": [{"tool_call_id": of_tool}],
+            }));
+            let said: Vec<_> =
+                run.tools.iter().map(|tool| (tool.asked_by, tool.message_id.as_deref())).collect();
+            assert_eq!(said, [(Some(0), Some("result"))], "{of_tool} {of_result}");
+        }
     }
 }
