@@ -225,8 +225,8 @@ mod tests {
         Series::born(SeriesKey { metric, attributes: Vec::new() })
     }
 
-    fn shown(span: u8) -> Option<Exemplar> {
-        Some(Exemplar { trace_id: [1; 16], span_id: [span; 8], conversation: None, value: 0 })
+    fn shown(span: u8) -> Exemplar {
+        Exemplar { trace_id: [1; 16], span_id: [span; 8], conversation: None, value: 0 }
     }
 
     fn exemplars(point: &Point) -> Vec<(u64, u8, u64)> {
@@ -238,10 +238,10 @@ mod tests {
     fn the_largest_since_the_last_release_is_shown_and_the_first_of_equals() {
         let mut series = born(&names::TOKEN_USAGE);
         for (span, value) in [(1, 3), (2, 5), (3, 5), (4, 4), (5, 0)] {
-            series.record(&names::TOKEN_USAGE, value, shown(span));
+            series.record(&names::TOKEN_USAGE, value, Some(shown(span)));
         }
         assert_eq!(exemplars(&series.release(10 * SECOND_NS).now), [(10 * SECOND_NS, 2, 5)]);
-        series.record(&names::TOKEN_USAGE, 1, shown(6));
+        series.record(&names::TOKEN_USAGE, 1, Some(shown(6)));
         assert_eq!(exemplars(&series.release(20 * SECOND_NS).now), [(20 * SECOND_NS, 6, 1)]);
     }
 
@@ -250,7 +250,7 @@ mod tests {
         let metric = &names::OPERATION_INPUT_TOKENS;
         let mut series = born(metric);
         for (span, value) in [(1, 100), (2, 1), (3, 2), (4, 3)] {
-            series.record(metric, value, shown(span));
+            series.record(metric, value, Some(shown(span)));
         }
         let Released { now, .. } = series.release(10 * SECOND_NS);
         let stamp = |before| 10 * SECOND_NS - before * MS;
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn nothing_is_no_value_of_a_histogram() {
         let mut series = born(&names::INVOKE_AGENT_DURATION);
-        series.record(&names::INVOKE_AGENT_DURATION, 0, shown(1));
+        series.record(&names::INVOKE_AGENT_DURATION, 0, Some(shown(1)));
         let released = series.release(10 * SECOND_NS);
         assert_eq!((released.before, exemplars(&released.now)), (None, Vec::new()));
     }

@@ -443,7 +443,7 @@ mod tests {
     }
 
     /// A tool as a run with it, and perhaps a message with its result, has it.
-    fn tool(tool: Value, result: Option<Value>) -> ToolCall {
+    fn tool(tool: &Value, result: Option<Value>) -> ToolCall {
         let messages: Vec<Value> = result.into_iter().collect();
         let mut run = run(&json!({"tools": [tool], "messages": messages}));
         run.tools.remove(0)
@@ -454,14 +454,14 @@ mod tests {
         let executed = |fields: Value| {
             let mut said = json!({"tool_call_id": "t"});
             said.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-            tool(said, None).executed
+            tool(&said, None).executed
         };
         assert!(!executed(json!({})));
         assert!(executed(json!({"result": "42"})));
         assert!(executed(json!({"metrics": {"duration": 0.5}})));
         assert!(executed(json!({"metrics": {"start_time": 1_795_396_000.5}})));
         let result = json!({"role": "tool", "tool_call_id": "t"});
-        assert!(tool(json!({"tool_call_id": "t"}), Some(result)).executed);
+        assert!(tool(&json!({"tool_call_id": "t"}), Some(result)).executed);
     }
 
     #[test]
@@ -469,29 +469,29 @@ mod tests {
         let result =
             |failed: bool| Some(json!({"role": "tool", "tool_call_id": "t", "tool_call_error": failed}));
         let said = |failed: bool| json!({"tool_call_id": "t", "tool_call_error": failed});
-        assert!(!tool(said(false), result(false)).failed);
-        assert!(tool(said(true), result(false)).failed);
-        assert!(tool(said(false), result(true)).failed);
-        assert!(tool(said(true), None).failed);
+        assert!(!tool(&said(false), result(false)).failed);
+        assert!(tool(&said(true), result(false)).failed);
+        assert!(tool(&said(false), result(true)).failed);
+        assert!(tool(&said(true), None).failed);
     }
 
     #[test]
     fn a_human_was_asked_where_the_tool_waits_or_was_answered() {
-        assert!(!tool(json!({"tool_call_id": "t"}), None).asked_human);
+        assert!(!tool(&json!({"tool_call_id": "t"}), None).asked_human);
         for mark in
             ["requires_confirmation", "requires_user_input", "external_execution_required", "confirmed"]
         {
-            assert!(tool(json!({"tool_call_id": "t", mark: true}), None).asked_human, "{mark}");
+            assert!(tool(&json!({"tool_call_id": "t", mark: true}), None).asked_human, "{mark}");
         }
-        assert!(tool(json!({"tool_call_id": "t", "confirmed": false}), None).asked_human, "refused");
-        assert!(!tool(json!({"tool_call_id": "t", "requires_confirmation": false}), None).asked_human);
+        assert!(tool(&json!({"tool_call_id": "t", "confirmed": false}), None).asked_human, "refused");
+        assert!(!tool(&json!({"tool_call_id": "t", "requires_confirmation": false}), None).asked_human);
     }
 
     #[test]
     fn a_tools_times_are_taken_to_the_nanosecond_where_they_are_times() {
         let of = |start: f64, duration: f64| {
             let metrics = json!({"start_time": start, "end_time": 1_795_396_001, "duration": duration});
-            let tool = tool(json!({"tool_call_id": "t", "metrics": metrics}), None);
+            let tool = tool(&json!({"tool_call_id": "t", "metrics": metrics}), None);
             (tool.start_ns, tool.end_ns, tool.duration_ns)
         };
         let end = Some(1_795_396_001 * SECOND_NS);
@@ -533,7 +533,7 @@ mod tests {
         let of = |name: &str, child: Value| {
             let said = json!({"tool_call_id": "t", "tool_name": name, "tool_args": arguments,
                 "result": " found ", "child_run_id": child});
-            let ToolCall { delegates, member_id, result_hash, .. } = tool(said, None);
+            let ToolCall { delegates, member_id, result_hash, .. } = tool(&said, None);
             (delegates, member_id, result_hash.is_some())
         };
         let to_ann = || (true, Some("Ann".to_owned()), true);
@@ -554,9 +554,9 @@ mod tests {
         let alone = &run.tools[0];
         assert_eq!((alone.delegates, alone.member_id.as_deref()), (true, Some("Ann")));
         let same = json!({"tool_call_id": "t", "tool_name": "execute_task", "result": " found "});
-        assert_eq!(alone.result_hash, tool(same, None).result_hash, "but for the space around it");
+        assert_eq!(alone.result_hash, tool(&same, None).result_hash, "but for the space around it");
         let empty = json!({"tool_call_id": "t", "tool_name": "execute_task", "result": " "});
-        assert_eq!(tool(empty, None).result_hash, None, "nothing is no answer");
+        assert_eq!(tool(&empty, None).result_hash, None, "nothing is no answer");
     }
 
     #[test]
