@@ -264,7 +264,7 @@ fn work(command: Command) -> anyhow::Result<Ended> {
     let commanded = async {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
-            Command::Run(arguments) => run::run(*arguments).await,
+            Command::Run(arguments) => Box::pin(run::run(*arguments)).await,
             Command::Show(arguments) => show::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }

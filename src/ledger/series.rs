@@ -227,3 +227,110 @@ impl Histogram {
 pub fn unscaled(value: u64, scale: u64) -> f64 {
     value as f64 / scale as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otel::names;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+    const MS: u64 = 1_000_000;
+
+    fn born(metric: &'static Metric) -> Series {
+        Series::born(SeriesKey { metric, attributes: Vec::new() })
+    }
+
+    fn shown(span: u8) -> Exemplar {
+        Exemplar { trace_id: [1; 16], span_id: [span; 8], conversation: None, value: 0 }
+    }
+
+    fn exemplars(point: &Point) -> Vec<(u64, u8, u64)> {
+        let of = |(at_ns, exemplar): &(u64, Exemplar)| (*at_ns, exemplar.span_id[0], exemplar.value);
+        point.exemplars.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_largest_since_the_last_release_is_shown_and_the_first_of_equals() {
+        let mut series = born(&names::TOKEN_USAGE);
+        for (span, value) in [(1, 3), (2, 5), (3, 5), (4, 4), (5, 0)] {
+            series.record(&names::TOKEN_USAGE, value, Some(shown(span)));
+        }
+        assert_eq!(exemplars(&series.release(10 * SECOND_NS).now), [(10 * SECOND_NS, 2, 5)]);
+        series.record(&names::TOKEN_USAGE, 1, Some(shown(6)));
+        assert_eq!(exemplars(&series.release(20 * SECOND_NS).now), [(20 * SECOND_NS, 6, 1)]);
+    }
+
+    #[test]
+    fn one_span_a_bucket_is_shown_and_their_stamps_ascend_to_the_points() {
+        let metric = &names::OPERATION_INPUT_TOKENS;
+        let mut series = born(metric);
+        for (span, value) in [(1, 100), (2, 1), (3, 2), (4, 3)] {
+            series.record(metric, value, Some(shown(span)));
+        }
+        let Released { now, .. } = series.release(10 * SECOND_NS);
+        let stamp = |before| 10 * SECOND_NS - before * MS;
+        assert_eq!(exemplars(&now), [(stamp(2), 1, 100), (stamp(1), 2, 1), (stamp(0), 4, 3)]);
+        let Value::Histogram(histogram) = now.value else { panic!("a histogram") };
+        // Bounds are 1, 4, 16, 64, 256; a bucket holds its upper one.
+        assert_eq!(histogram.buckets[..6], [1, 2, 0, 0, 1, 0]);
+        assert_eq!((histogram.count, histogram.sum, histogram.range), (4, 106, Some((1, 100))));
+    }
+
+    #[test]
+    fn nothing_is_no_value_of_a_histogram() {
+        let mut series = born(&names::INVOKE_AGENT_DURATION);
+        series.record(&names::INVOKE_AGENT_DURATION, 0, Some(shown(1)));
+        let released = series.release(10 * SECOND_NS);
+        assert_eq!((released.before, exemplars(&released.now)), (None, Vec::new()));
+    }
+
+    #[test]
+    fn the_older_point_of_a_pair_never_stands_on_a_stamp_that_was_sent() {
+        let first_ns = 10 * SECOND_NS;
+        for (later_ns, older_ns) in [
+            (2 * SECOND_NS, Some(first_ns + SECOND_NS)),
+            (SECOND_NS + 1, Some(first_ns + 1)),
+            (SECOND_NS, None),
+            (MS, None),
+        ] {
+            let mut series = born(&names::TOKEN_USAGE);
+            series.record(&names::TOKEN_USAGE, 3, None);
+            let first = series.release(first_ns);
+            series.record(&names::TOKEN_USAGE, 4, None);
+            let second = series.release(first_ns + later_ns);
+            assert_eq!(second.before.as_ref().map(|point| point.at_ns), older_ns, "{later_ns} later");
+            assert!(second.before.is_none_or(|point| point.value == Value::Number(3)));
+            assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + later_ns));
+            assert_eq!((second.start_ns, first.start_ns), (8 * SECOND_NS, 8 * SECOND_NS));
+        }
+    }
+
+    #[test]
+    fn points_come_after_the_start_even_where_the_clock_begins() {
+        let mut series = born(&names::TOKEN_USAGE);
+        series.record(&names::TOKEN_USAGE, 3, None);
+        let Released { start_ns, before, now, .. } = series.release(0);
+        assert_eq!((start_ns, before.map(|point| point.at_ns), now.at_ns), (0, Some(1), MS));
+    }
+
+    #[test]
+    fn a_gauge_that_moved_is_one_point() {
+        let mut series = born(&names::SESSION_LARGEST);
+        series.set(3);
+        let Released { before, now, .. } = series.release(10 * SECOND_NS);
+        assert_eq!((before, now.value), (None, Value::Number(3)));
+    }
+
+    #[test]
+    fn series_differ_by_their_metric_and_by_their_attributes() {
+        let key = |metric: &'static Metric, value: &str| SeriesKey {
+            metric,
+            attributes: vec![("agent", value.to_owned())],
+        };
+        let one = key(&names::RUNS, "a");
+        assert_eq!(one, key(&names::RUNS, "a"));
+        assert_ne!(one, key(&names::RUNS, "b"));
+        assert_ne!(one, key(&names::TOOL_CALLS, "a"));
+        assert!(one < key(&names::RUNS, "b") && one < key(&names::TOOL_CALLS, "a"));
+    }
+}

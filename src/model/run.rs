@@ -210,3 +210,42 @@ impl Run {
         self.forked_from_session_id.is_some() && self.calls.is_empty() && self.own_tokens().is_zero()
     }
 }
+
+#[cfg(test)]
+impl Run {
+    /// A completed run of which nothing else is known.
+    pub(crate) fn bare(run_id: &str, kind: RunKind) -> Self {
+        Self {
+            key: RunKey { run_id: run_id.to_owned(), reuse: String::new() },
+            parent_run_id: None,
+            kind,
+            entity_id: None,
+            entity_name: None,
+            session_id: None,
+            user_id: None,
+            workflow_step_id: None,
+            status: RunStatus::Completed,
+            provider: None,
+            model: None,
+            index: None,
+            created_at_s: None,
+            stored_at_s: None,
+            duration_ns: None,
+            time_to_first_token_ns: None,
+            calls: Vec::new(),
+            tools: Vec::new(),
+            messages: Vec::new(),
+            steps: Vec::new(),
+            usage: Vec::new(),
+            stated: Stated::default(),
+            moments: Vec::new(),
+            error_type: None,
+            traceparent: None,
+            regenerated_from: None,
+            forked_from_run_id: None,
+            forked_from_session_id: None,
+            answer_hash: None,
+            content: None,
+        }
+    }
+}

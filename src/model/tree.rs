@@ -270,3 +270,6 @@ fn is_member(child: &Run, member_id: &str) -> bool {
     let matches = |name: &str| name == member_id || slug(name) == slug(member_id);
     [&child.entity_id, &child.entity_name].into_iter().flatten().any(|name| matches(name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -363,3 +363,6 @@ fn exemplars(point: &Point, scale: u64) -> Vec<otlp::Exemplar> {
     };
     point.exemplars.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -434,3 +434,6 @@ fn bucket(tokens: u64) -> &'static str {
         _ => "1m+",
     }
 }
+
+#[cfg(test)]
+mod tests;

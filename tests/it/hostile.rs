@@ -139,6 +139,26 @@ fn copies_of_a_run_give_the_same_in_any_order() {
 }
 
 #[test]
+fn of_two_copies_the_one_with_more_in_it_is_better_whatever_it_is() {
+    let copy = |roles: &[&str]| {
+        let message = |(at, role): (usize, &&str)| json!({"id": at.to_string(), "role": role, "metrics": {"input_tokens": 10}});
+        let messages: Vec<Value> = roles.iter().enumerate().map(message).collect();
+        record(
+            &json!({"run_id": "50cf60f9-f6d0-47a6-b373-57a95a88129d", "agent_id": "a", "messages": messages}),
+        )
+    };
+    let pairs: [(&[&str], &[&str], u64); 2] = [
+        (&["user", "user", "assistant"], &["assistant", "assistant"], 10),
+        (&["assistant", "assistant"], &["user"], 20),
+    ];
+    for (more, less, tokens) in pairs {
+        for copies in [[copy(more), copy(less)], [copy(less), copy(more)]] {
+            assert_eq!(read(&copies).tokens().total(), tokens, "{more:?}");
+        }
+    }
+}
+
+#[test]
 fn times_that_cannot_be_are_left_out_and_everything_lies_inside_its_parent() {
     for made in [
         json!(1_795_000_000_000_i64),
@@ -221,6 +241,8 @@ fn a_failed_run_is_not_taken_for_the_beginning_of_the_next_with_its_id() {
     // One that had only begun is.
     let begun = json!({"run_id": "job", "session_id": "s", "agent_id": "a", "status": "PENDING"});
     assert_eq!(read(&[record(&begun), record(&next)]).forest.runs.len(), 1);
+    // Where nothing came after it, it is a run like any other.
+    assert_eq!(read(&[record(&begun)]).forest.runs.len(), 1);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use agno_otel::model::Tokens;
+use agno_otel::Settings;
+use agno_otel::ledger::{Ledger, Value};
+use agno_otel::model::{Forest, Tokens};
 
 use crate::support::{Case, Classes, calls, cases, counted, fixtures, gather, gather_records, records};
 
@@ -178,6 +180,30 @@ fn runs_that_reuse_an_id_are_runs_of_their_own() {
         let reversed: Vec<&Path> = paths.iter().rev().copied().collect();
         assert_eq!(counted(&gather(&reversed)), billed, "{version}");
     }
+}
+
+#[test]
+fn a_sessions_runs_and_time_are_those_of_the_runs_nobody_started() {
+    let gathered = gather(&[&fixtures().join("agno/3.1.10/team_run.db")]);
+    let mut ledger = Ledger::default();
+    gathered.count(&mut ledger, Settings::default());
+    let released = ledger.release(1_795_400_000_000_000_000);
+    let sum = |metric: &str| -> u64 {
+        let of_metric = released.iter().filter(|series| series.key.metric.name == metric);
+        of_metric
+            .map(|series| match &series.now.value {
+                Value::Histogram(histogram) => histogram.sum,
+                Value::Number(_) => panic!("{metric} is a histogram"),
+            })
+            .sum()
+    };
+    let Forest { runs, traces, .. } = &gathered.forest;
+    let roots = traces.iter().map(|trace| &runs[trace.nodes[0].run]);
+    let duration_ns: i64 = roots.filter_map(|root| root.duration_ns).sum();
+    assert!(runs.len() > traces.len() && duration_ns > 0);
+    assert_eq!(sum("agno.session.runs"), traces.len() as u64);
+    assert_eq!(sum("agno.session.duration"), duration_ns.unsigned_abs());
+    assert_eq!(sum("agno.session.tokens"), gathered.tokens().total());
 }
 
 #[test]

@@ -133,6 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_the_text_ends_with_is_kept_if_it_is_one() {
+        for (text, repaired) in
+            [("[1, 20", "[1, 20"), ("[1.5", "[1.5"), ("[1, -", "[1, "), ("[1.", "["), ("[1e", "[")]
+        {
+            assert_eq!(repair(text.as_bytes()), repaired);
+        }
+    }
+
+    #[test]
+    fn what_a_string_may_not_hold_is_escaped_or_replaced_and_the_rest_is_as_it_was() {
+        assert_eq!(
+            repair(b"{\"a\tb\": \"\x01\n\xff\\\\\\n\"}"),
+            "{\"a\\u0009b\": \"\\u0001\\u000a\u{FFFD}\\\\\\n\"}"
+        );
+        assert_eq!(repair("\"a é €\", 1".as_bytes()), "\"a é €\", 1");
+        assert_eq!(repair(br#""\u00e9 \u12 \""#), r#""\u00e9 \\u12 \""#);
+    }
+
+    #[test]
     fn a_lone_surrogate_is_replaced_and_a_pair_is_kept() {
         assert_eq!(repair(br#""x\ud83d y""#), "\"x\u{FFFD} y\"");
         assert_eq!(repair(br#""\ud83d\ude00""#), r#""\ud83d\ude00""#);

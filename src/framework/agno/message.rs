@@ -356,3 +356,6 @@ pub(super) fn duration(seconds: Option<f64>, oddities: &mut Oddities) -> Option<
 fn nanoseconds(seconds: f64) -> i64 {
     (seconds * 1e9).round() as i64
 }
+
+#[cfg(test)]
+mod tests;

@@ -302,6 +302,29 @@ fn is_word(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/'))
 }
 
+/// Records made up by tests.
+#[cfg(test)]
+mod made_up {
+    use serde_json::{Value, json};
+
+    use super::{Columns, Keep, decode};
+    use crate::model::Run;
+
+    /// What a record is decoded into.
+    pub(super) fn runs(record: &Value) -> Vec<Run> {
+        let decoded = decode(record.to_string().as_bytes(), &Columns::default(), Keep::default());
+        decoded.runs.into_iter().map(|one| one.run).collect()
+    }
+
+    /// An agent's run with these fields beside its ids.
+    pub(super) fn run(fields: &Value) -> Run {
+        let mut record = json!({"run_id": "r", "agent_id": "a"});
+        record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let [run] = <[Run; 1]>::try_from(runs(&record)).unwrap();
+        run
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -107,3 +107,54 @@ impl Reader<'_> {
 fn items(list: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(list.get()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn results(steps: &Value) -> (Results, Oddities) {
+        let raw = serde_json::value::to_raw_value(steps).unwrap();
+        let mut oddities = Oddities::default();
+        (read(Some(&raw), Keep::default(), &mut oddities), oddities)
+    }
+
+    #[test]
+    fn what_a_step_spent_is_under_its_executors_name_and_kind() {
+        let metrics = json!({"input_tokens": 3});
+        let steps = json!([
+            {"step_name": "one", "executor_type": "agent", "executor_name": "Ann", "metrics": metrics},
+            {"step_name": "two", "executor_type": "team", "metrics": metrics},
+        ]);
+        let (Results { details, .. }, _) = results(&steps);
+        let spenders: Vec<Spender> = details.into_iter().filter_map(|detail| detail.usage.spender).collect();
+        let spender = |kind, name: &str, step| Spender { kind, name: name.to_owned(), step };
+        assert_eq!(spenders, [spender(RunKind::Agent, "Ann", 0), spender(RunKind::Team, "two", 1)]);
+    }
+
+    #[test]
+    fn a_container_states_neither_a_duration_nor_a_spend_of_its_own() {
+        let leaf = json!({"step_name": "leaf", "metrics": {"duration": 2.0, "input_tokens": 3}});
+        let loops =
+            json!({"step_name": "loop", "metrics": {"duration": 5.0, "input_tokens": 3}, "steps": [leaf]});
+        let (Results { steps, details, .. }, _) = results(&json!([loops]));
+        let said: Vec<_> = steps.iter().map(|step| (step.parent, step.duration_ns)).collect();
+        assert_eq!(said, [(None, None), (Some(0), Some(2_000_000_000))]);
+        assert_eq!(details.len(), 1);
+    }
+
+    #[test]
+    fn steps_and_lists_are_read_to_their_limit_of_depth_and_no_further() {
+        let nested = |depth: usize, wrap: fn(Value) -> Value| {
+            let steps = (0..depth).fold(json!([{"step_name": "inmost"}]), |inner, _| json!([wrap(inner)]));
+            let (Results { steps, .. }, oddities) = results(&steps);
+            let inmost = steps.iter().any(|step| step.name == "inmost");
+            (inmost, oddities.count(Oddity::TooDeep))
+        };
+        for wrap in [|inner| inner, |inner| json!({"steps": inner})] {
+            assert_eq!(nested(MAX_DEPTH - 1, wrap), (true, 0));
+            assert_eq!(nested(MAX_DEPTH, wrap), (false, 1));
+        }
+    }
+}

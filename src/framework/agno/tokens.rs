@@ -149,7 +149,7 @@ impl Rule {
         let thoughts = field(stated, "reasoning_tokens");
         let [input, output] = ["input_tokens", "output_tokens"].map(|name| field(stated, name));
         let excess = field(stated, "total_tokens").saturating_sub(input.saturating_add(output));
-        let both = excess > 0 && excess == cache.saturating_add(thoughts);
+        let both = excess == cache.saturating_add(thoughts);
         let excludes_cache = matches!(provider, Some("anthropic" | "aws.bedrock" | "gcp.vertex_ai"))
             || stated.provider.iter().any(|(word, _)| ANTHROPICS_WORDS.contains(&word.as_str()));
         let reasoning = match provider {
@@ -257,6 +257,31 @@ mod tests {
     }
 
     #[test]
+    fn an_input_that_was_cached_whole_contradicts_nothing() {
+        let (tokens, rule) = figures("openai", &[("input_tokens", 64), ("cache_read_tokens", 64)]);
+        assert_eq!((rule, tokens.uncached, tokens.cache_read), ("inclusive", 0, 64));
+    }
+
+    #[test]
+    fn what_contradicts_its_rule_is_clamped_and_said() {
+        let clamped = |rule: Rule, integers: &[(&'static str, u64)]| {
+            let stated = Stated { integers: integers.to_vec(), ..Stated::default() };
+            let mut oddities = Oddities::default();
+            let Tokens { uncached, cache_read, cache_write, answer, reasoning, .. } =
+                rule.normalise(&stated, &mut oddities);
+            ([uncached, cache_read, cache_write, answer, reasoning], oddities.count(Oddity::ClampedTokens))
+        };
+        let inclusive = Rule { cache_outside: false, reasoning: Reasoning::Inside };
+        let input = ("input_tokens", 10);
+        let read = ("cache_read_tokens", 7);
+        assert_eq!(clamped(inclusive, &[input, read]), ([3, 7, 0, 0, 0], 0));
+        assert_eq!(clamped(inclusive, &[input, read, ("cache_write_tokens", 5)]), ([0, 7, 3, 0, 0], 1));
+        let output = ("output_tokens", 10);
+        assert_eq!(clamped(inclusive, &[output, ("reasoning_tokens", 10)]), ([0, 0, 0, 0, 10], 0));
+        assert_eq!(clamped(inclusive, &[output, ("reasoning_tokens", 11)]), ([0, 0, 0, 0, 10], 1));
+    }
+
+    #[test]
     fn gemini_states_thoughts_beside_the_output_or_hides_them_in_it() {
         let (later, rule) = figures(
             "gcp.gemini",
@@ -305,10 +330,67 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_without_a_name_of_its_own_is_snake_case() {
-        assert_eq!(provider_name("OpenAI Chat"), "openai");
-        assert_eq!(provider_name("Together AI"), "together_ai");
-        assert_eq!(provider_name("Google"), "gcp.gemini");
+    fn providers_are_called_as_the_conventions_call_them_and_others_in_snake_case() {
+        // What Agno's model classes call their providers.
+        for (agno, name) in [
+            ("OpenAI", "openai"),
+            ("OpenAI Chat", "openai"),
+            ("Azure", "azure.ai.openai"),
+            ("AzureOpenAI", "azure.ai.openai"),
+            ("AzureAIFoundry", "azure.ai.inference"),
+            ("Anthropic", "anthropic"),
+            ("AzureFoundryClaude", "anthropic"),
+            ("AwsBedrock", "aws.bedrock"),
+            ("AWS", "aws.bedrock"),
+            ("VertexAI", "gcp.vertex_ai"),
+            ("Google", "gcp.gemini"),
+            ("Gemini", "gcp.gemini"),
+            ("Cohere", "cohere"),
+            ("DeepSeek", "deepseek"),
+            ("Groq", "groq"),
+            ("IBM", "ibm.watsonx.ai"),
+            ("Mistral", "mistral_ai"),
+            ("Moonshot", "moonshot_ai"),
+            ("Perplexity", "perplexity"),
+            ("xAI", "x_ai"),
+            ("Together AI", "together_ai"),
+            (" -LM  Studio-", "lm_studio"),
+        ] {
+            assert_eq!(provider_name(agno), name, "{agno}");
+        }
+        // Agno adds words to say which of a provider's interfaces it speaks.
+        for name in ["openai", "cohere", "deepseek", "groq", "perplexity"] {
+            assert_eq!(provider_name(&format!("{name} Responses")), name);
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_count_is_left_out_and_said() {
+        let counted = |number| {
+            let mut oddities = Oddities::default();
+            (count(number, &mut oddities), oddities.count(Oddity::UnbelievableTokens))
+        };
+        let largest = 9_007_199_254_740_992;
+        for (number, expected) in [
+            (Number::Natural(0), 0),
+            (Number::Natural(largest), largest),
+            (Number::Float(0.0), 0),
+            (Number::Float(7.0), 7),
+            (Number::Float(9_007_199_254_740_992.0), largest),
+        ] {
+            assert_eq!(counted(number), (Some(expected), 0), "{number:?}");
+        }
+        for number in [
+            Number::Natural(largest + 1),
+            Number::Negative(-1),
+            Number::Float(-1.0),
+            Number::Float(0.5),
+            Number::Float(9_007_199_254_740_994.0),
+            Number::Float(f64::NAN),
+        ] {
+            assert_eq!(counted(number), (None, 1), "{number:?}");
+        }
+        assert_eq!(counted(Number::Absent), (None, 0));
     }
 
     proptest::proptest! {

@@ -246,3 +246,64 @@ fn attribute(run: &mut Run, recorded: Recorded, known: &BTreeSet<String>, odditi
         .map(|((role, provider, model), tokens)| Usage { role, provider, model, spender: None, tokens })
         .collect();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelCall, RunKind, ToolCall};
+
+    /// A run of the session `s` with a message of 10 tokens under each of these ids.
+    fn decoded(run_id: &str, ids: &[&str]) -> DecodedRun {
+        let call = |id: &&str| ModelCall {
+            key: (*id).to_owned(),
+            message_id: Some((*id).to_owned()),
+            tokens: Tokens { uncached: 10, ..Tokens::default() },
+            ..ModelCall::default()
+        };
+        let calls = ids.iter().map(call).collect();
+        let run = Run { session_id: Some("s".to_owned()), calls, ..Run::bare(run_id, RunKind::Agent) };
+        DecodedRun { run, recorded: Recorded::Messages }
+    }
+
+    /// Each run with the messages left to it and the tokens it spent.
+    fn settled(decoded: Vec<DecodedRun>) -> Vec<String> {
+        let runs = settle(decoded, &mut Oddities::default());
+        let said = |run: &Run| {
+            let ids: Vec<&str> = run.calls.iter().map(|call| call.key.as_str()).collect();
+            format!("{} {} {}", run.key.run_id, ids.join(","), run.own_tokens().total())
+        };
+        runs.iter().map(said).collect()
+    }
+
+    #[test]
+    fn a_message_belongs_to_the_original_and_not_to_what_continues_it() {
+        let original = || decoded("z", &["m1"]);
+        let continuing = |mark: fn(&mut Run)| {
+            let mut one = decoded("a", &["m1", "m2"]);
+            mark(&mut one.run);
+            one
+        };
+        let forked = continuing(|run| run.forked_from_run_id = Some("z".to_owned()));
+        let regenerated = continuing(|run| run.regenerated_from = Some("z".to_owned()));
+        for later in [forked, regenerated] {
+            assert_eq!(settled(vec![original(), later.clone()]), ["z m1 10", "a m2 10"]);
+            assert_eq!(settled(vec![later, original()]), ["a m2 10", "z m1 10"]);
+        }
+    }
+
+    #[test]
+    fn tools_go_with_the_messages_that_asked_for_them() {
+        let tool = |key: &str, asked_by| ToolCall { key: key.to_owned(), asked_by, ..ToolCall::default() };
+        let mut later = decoded("a", &["m1", "m2", "m3"]);
+        later.run.forked_from_run_id = Some("z".to_owned());
+        later.run.tools = vec![
+            tool("theirs", Some(0)),
+            tool("of m2", Some(1)),
+            tool("of m3", Some(2)),
+            tool("of none", None),
+        ];
+        let runs = settle(vec![decoded("z", &["m1"]), later], &mut Oddities::default());
+        let tools: Vec<_> = runs[1].tools.iter().map(|tool| (tool.key.as_str(), tool.asked_by)).collect();
+        assert_eq!(tools, [("of m2", Some(0)), ("of m3", Some(1)), ("of none", None)]);
+    }
+}

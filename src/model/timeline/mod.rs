@@ -235,44 +235,12 @@ fn asked(run: &Run) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RunKind;
     use crate::model::tree::Node;
-    use crate::model::{RunKey, RunKind, RunStatus, Stated};
 
     /// A run of so many turns: a call that asks for a tool, and the tool.
     fn long_run(turns: usize, stamped: bool) -> Run {
-        let key = RunKey { run_id: "run".to_owned(), reuse: String::new() };
-        let mut run = Run {
-            key,
-            parent_run_id: None,
-            kind: RunKind::Agent,
-            entity_id: None,
-            entity_name: None,
-            session_id: None,
-            user_id: None,
-            workflow_step_id: None,
-            status: RunStatus::Completed,
-            provider: None,
-            model: None,
-            index: None,
-            created_at_s: None,
-            stored_at_s: None,
-            duration_ns: None,
-            time_to_first_token_ns: None,
-            calls: Vec::new(),
-            tools: Vec::new(),
-            messages: Vec::new(),
-            steps: Vec::new(),
-            usage: Vec::new(),
-            stated: Stated::default(),
-            moments: Vec::new(),
-            error_type: None,
-            traceparent: None,
-            regenerated_from: None,
-            forked_from_run_id: None,
-            forked_from_session_id: None,
-            answer_hash: None,
-            content: None,
-        };
+        let mut run = Run::bare("run", RunKind::Agent);
         for turn in 0..turns {
             let made = i64::try_from(turn).ok().filter(|_| stamped).map(|turn| 1_795_396_000 + turn);
             run.calls.push(ModelCall {

@@ -1,0 +1,205 @@
+use super::*;
+
+fn run(id: &str) -> RunKey {
+    RunKey { run_id: id.to_owned(), reuse: String::new() }
+}
+
+fn usage(tokens: u64) -> Vec<Measurement> {
+    let attributes = vec![("agent", "a".to_owned()), ("empty", String::new())];
+    vec![Measurement { metric: &names::TOKEN_USAGE, attributes, count: Count::Share(tokens), exemplar: None }]
+}
+
+fn total(ledger: &Ledger, metric: &'static Metric) -> u64 {
+    ledger.counters(metric).map(|(_, value)| value).sum()
+}
+
+#[test]
+fn a_run_seen_again_moves_a_counter_by_the_difference_only() {
+    let mut ledger = Ledger::default();
+    for tokens in [10, 10, 25, 25] {
+        ledger.observe(&run("a"), usage(tokens));
+    }
+    ledger.observe(&run("b"), usage(5));
+    assert_eq!(total(&ledger, &names::TOKEN_USAGE), 30);
+}
+
+#[test]
+fn a_shrink_goes_to_the_corrections_and_the_bill_stays_right() {
+    let mut ledger = Ledger::default();
+    for tokens in [30, 12, 20] {
+        ledger.observe(&run("a"), usage(tokens));
+    }
+    let bill = total(&ledger, &names::TOKEN_USAGE) - total(&ledger, &names::TOKEN_CORRECTIONS);
+    assert_eq!((total(&ledger, &names::TOKEN_USAGE), bill), (38, 20));
+    ledger.observe(&run("a"), Vec::new());
+    assert_eq!(total(&ledger, &names::TOKEN_USAGE) - total(&ledger, &names::TOKEN_CORRECTIONS), 0);
+}
+
+#[test]
+fn a_series_that_moved_is_released_as_a_pair_and_one_at_rest_as_one_point() {
+    let mut ledger = Ledger::default();
+    ledger.observe(&run("a"), usage(7));
+    let first = ledger.release(10_000_000_000);
+    let older = first[0].before.as_ref().unwrap();
+    assert_eq!((older.value.clone(), older.at_ns), (Value::Number(0), 9_000_000_000));
+    assert_eq!((first[0].now.value.clone(), first[0].now.at_ns), (Value::Number(7), 10_000_000_000));
+    assert!(first[0].start_ns < older.at_ns);
+    // The clock stepped back: stamps still ascend, and the series has not moved.
+    let second = ledger.release(3_000_000_000);
+    assert!(second[0].before.is_none());
+    assert_eq!(second[0].now.at_ns, 10_001_000_000);
+    assert_eq!(second[0].start_ns, first[0].start_ns);
+}
+
+#[test]
+fn values_beyond_the_cap_are_folded_and_nothing_is_lost() {
+    let mut ledger = Ledger::default();
+    for number in 0..MAX_VALUES_PER_ATTRIBUTE + 5 {
+        let mut measurements = usage(1);
+        measurements[0].attributes[0].1 = format!("agent {number}");
+        // Said twice, it is one value.
+        ledger.observe(&run(&number.to_string()), measurements.clone());
+        ledger.observe(&run(&number.to_string()), measurements);
+    }
+    assert_eq!(total(&ledger, &names::TOKEN_USAGE), MAX_VALUES_PER_ATTRIBUTE as u64 + 5);
+    let folded = ledger.counters(&names::TOKEN_USAGE).find(|(key, _)| key.attributes[0].1 == OTHER);
+    assert_eq!(folded.map(|(_, value)| value), Some(5));
+    assert_eq!(ledger.oddities().count(Oddity::FoldedValue), 5);
+}
+
+#[test]
+fn a_quiet_session_is_recorded_with_what_was_added_since() {
+    let mut ledger = Ledger::default();
+    let share = |tokens| SessionShare { input_tokens: tokens, runs: 1, ..SessionShare::default() };
+    ledger.observe_session("s", &run("a"), &share(10), &[], None);
+    ledger.close_sessions();
+    ledger.observe_session("s", &run("a"), &share(10), &[], None);
+    ledger.observe_session("s", &run("b"), &share(4), &[], None);
+    ledger.close_sessions();
+    ledger.close_sessions();
+    let key = SeriesKey { metric: &names::SESSION_TOKENS, attributes: Vec::new() };
+    let Value::Histogram(histogram) = ledger.series[ledger.ids[&key].0].value() else {
+        panic!("a histogram")
+    };
+    assert_eq!((histogram.count, histogram.sum), (2, 14));
+    assert_eq!(total(&ledger, &names::SESSION_STARTED), 1);
+}
+
+#[test]
+fn shares_said_of_one_series_are_one_share() {
+    let mut ledger = Ledger::default();
+    for _ in 0..2 {
+        ledger.observe(&run("a"), [usage(7), usage(5)].concat());
+    }
+    assert_eq!(total(&ledger, &names::TOKEN_USAGE), 12);
+}
+
+#[test]
+fn what_shrinks_and_is_not_spend_stays_as_it_is() {
+    let mut ledger = Ledger::default();
+    for tokens in [30, 12] {
+        let mut measurements = usage(tokens);
+        measurements[0].metric = &names::USAGE_INPUT_TOKENS;
+        ledger.observe(&run("a"), measurements);
+    }
+    assert_eq!(total(&ledger, &names::USAGE_INPUT_TOKENS), 30);
+    assert_eq!(total(&ledger, &names::TOKEN_CORRECTIONS), 0);
+    assert_eq!(ledger.series_count(), 1);
+}
+
+#[test]
+fn what_happens_once_is_counted_once_by_metric_run_and_key() {
+    let once = |metric, key: &str| Measurement {
+        metric,
+        attributes: Vec::new(),
+        count: Count::Once { key: key.to_owned(), value: 1 },
+        exemplar: None,
+    };
+    let mut ledger = Ledger::default();
+    for _ in 0..2 {
+        ledger.observe(&run("a"), vec![once(&names::TOOL_CALLS, "t"), once(&names::TOOL_CALLS, "u")]);
+        ledger.observe(&run("b"), vec![once(&names::TOOL_CALLS, "t"), once(&names::RUNS, "t")]);
+    }
+    assert_eq!((total(&ledger, &names::TOOL_CALLS), total(&ledger, &names::RUNS)), (3, 1));
+}
+
+#[test]
+fn an_attribute_said_twice_or_empty_makes_no_other_series() {
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.series_count(), 0);
+    let said = |attributes: &[(&'static str, &str)]| Measurement {
+        metric: &names::RUNS,
+        attributes: attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        count: Count::Birth,
+        exemplar: None,
+    };
+    ledger.observe(&run("a"), vec![said(&[("x", "1"), ("y", "2"), ("z", "")])]);
+    ledger.observe(&run("a"), vec![said(&[("y", "2"), ("x", "1"), ("x", "1")])]);
+    assert_eq!(ledger.series_count(), 1);
+    let (key, _) = ledger.counters(&names::RUNS).next().unwrap();
+    assert_eq!(key.attributes, [("x", "1".to_owned()), ("y", "2".to_owned())]);
+}
+
+#[test]
+fn a_session_is_named_and_shown_by_its_first_run_and_holds_what_all_of_them_spent() {
+    let share = |tokens: u64, runs| SessionShare {
+        input_tokens: tokens,
+        output_tokens: tokens + 1,
+        runs,
+        duration_ns: 3_000_000_000 * runs,
+    };
+    let named = |name: &str| vec![("agent", name.to_owned())];
+    let shown = Exemplar { trace_id: [1; 16], span_id: [2; 8], conversation: None, value: 0 };
+    let mut ledger = Ledger::default();
+    ledger.observe_session("s", &run("a"), &share(10, 1), &named("first"), Some(&shown));
+    ledger.observe_session("s", &run("b"), &share(4, 0), &named("second"), None);
+    // A run that turns out smaller takes from its session what it had given.
+    ledger.observe_session("s", &run("b"), &share(2, 0), &named("second"), None);
+    ledger.observe_session("t", &run("c"), &share(6, 1), &named("first"), None);
+    ledger.close_sessions();
+    assert_eq!((ledger.session_count(), total(&ledger, &names::SESSION_STARTED)), (2, 2));
+    let histogram = |metric| {
+        let key = SeriesKey { metric, attributes: named("first") };
+        let Value::Histogram(histogram) = ledger.series[ledger.ids[&key].0].value() else {
+            panic!("a histogram")
+        };
+        (histogram.count, histogram.sum)
+    };
+    assert_eq!(histogram(&names::SESSION_TOKENS), (2, 26 + 13));
+    assert_eq!(histogram(&names::SESSION_INPUT), (2, 10 + 2 + 6));
+    assert_eq!(histogram(&names::SESSION_OUTPUT), (2, 11 + 3 + 7));
+    assert_eq!(histogram(&names::SESSION_RUN_COUNT), (2, 2));
+    assert_eq!(histogram(&names::SESSION_DURATION), (2, 6_000_000_000));
+    assert_eq!(total(&ledger, &names::SESSION_LARGEST), 26);
+    let released = ledger.release(10_000_000_000);
+    for metric in [&names::SESSION_STARTED, &names::SESSION_TOKENS] {
+        let one = released.iter().find(|one| one.key.metric.name == metric.name).unwrap();
+        assert_eq!(one.now.exemplars[0].1.span_id, [2; 8], "{}", metric.name);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn sums_do_not_depend_on_order_or_repetition(
+        shares in proptest::collection::vec((0usize..5, 0u64..100), 1..30), turn in 0usize..30,
+    ) {
+        // The last word said of each run counts, so both orders end with the same words.
+        let mut last = BTreeMap::new();
+        for &(id, tokens) in &shares {
+            last.insert(id, tokens);
+        }
+        let mut there = Ledger::default();
+        let mut back = Ledger::default();
+        let mut turned = shares.clone();
+        turned.rotate_left(turn % shares.len());
+        for (id, tokens) in shares {
+            there.observe(&run(&id.to_string()), usage(tokens));
+        }
+        for (id, tokens) in turned.into_iter().chain(last.clone()) {
+            back.observe(&run(&id.to_string()), usage(tokens));
+        }
+        let bill = |ledger: &Ledger| total(ledger, &names::TOKEN_USAGE) - total(ledger, &names::TOKEN_CORRECTIONS);
+        proptest::prop_assert_eq!(bill(&there), last.values().sum::<u64>());
+        proptest::prop_assert_eq!(bill(&back), last.values().sum::<u64>());
+    }
+}
