@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agno_otel::Settings;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::reading::insert;
 use crate::support::points::{Identity, Point, Value, by_series, points};
@@ -19,7 +20,7 @@ use crate::support::{gather, gather_records};
 
 const TEAM: &str = "agno/3.1.10/team_run.db";
 /// Longer than anything here takes, on a machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command {
     let mut command = agno_otel(["run", "--endpoint", url, "--metrics-every", "1", "--state"]);
@@ -72,7 +73,7 @@ fn stored(receiver: &Receiver) -> BTreeMap<Identity, Vec<Point>> {
 fn number(point: &Point) -> i64 {
     match &point.value {
         Value::Number(number) => *number,
-        other => panic!("{other:?}"),
+        other @ Value::Histogram { .. } => panic!("{other:?}"),
     }
 }
 
