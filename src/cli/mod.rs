@@ -4,10 +4,13 @@
 mod demo;
 mod environment;
 mod named;
+mod once;
 mod own;
+mod release;
 mod run;
 mod send;
 mod show;
+mod status;
 mod summary;
 
 use std::borrow::Cow;
@@ -30,7 +33,7 @@ use crate::framework::{Keep, Oddities};
 use crate::intake::{Survey, Surveyed};
 use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
-use crate::{config, observe, source};
+use crate::{config, follow, observe, source};
 use environment::{NotUtf8, variable};
 use named::Names;
 
@@ -52,6 +55,10 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
+    /// Tell what a state file holds: sources, what was counted, what waits to be delivered, what was refused.
+    Status(status::Arguments),
+    /// Requests the endpoint refused, kept by run: list them, try them again, forget them.
+    DeadLetters(status::Letters),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT is set.
@@ -174,8 +181,8 @@ enum Ended {
     Done = 0,
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
-    Interrupted = INTERRUPTED as isize,
-    Terminated = TERMINATED as isize,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 /// Exit codes of failures; documented in README.md.
@@ -198,6 +205,11 @@ struct AllRefused {
 #[derive(Debug, thiserror::Error)]
 #[error("standard input (-) is given twice; it can be read once")]
 struct StdinTwice;
+
+/// What comes in once cannot be looked at again.
+#[derive(Debug, thiserror::Error)]
+#[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
+struct StdinCounted;
 
 /// Stopped by a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -256,7 +268,7 @@ fn run(command: Command) -> anyhow::Result<Ended> {
 }
 
 fn work(command: Command) -> anyhow::Result<Ended> {
-    if !matches!(command, Command::Show(_)) {
+    if matches!(command, Command::Send(_) | Command::Run(_) | Command::Demo(_)) {
         environment::expect_utf8()?;
         environment::warn_of_unfollowed();
     }
@@ -265,6 +277,8 @@ fn work(command: Command) -> anyhow::Result<Ended> {
         match command {
             Command::Send(arguments) => send::run(*arguments).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments)).await,
+            Command::Status(arguments) => status::status(&arguments),
+            Command::DeadLetters(arguments) => status::dead_letters(&arguments),
             Command::Show(arguments) => show::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }
@@ -297,9 +311,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<StdinTwice>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()
+        || error.is::<StdinCounted>()
     {
         WRONG_USAGE
-    } else if error.is::<source::Error>() {
+    } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {
         SOURCE_FAILED
     } else if error.is::<AllRefused>() || gave_up(error) {
         DESTINATION_FAILED

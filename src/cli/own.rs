@@ -18,7 +18,7 @@ pub(super) fn start(command: &Command) -> anyhow::Result<Option<Observing>> {
     let observed = match command {
         Command::Send(arguments) => arguments.observed()?,
         Command::Demo(arguments) => arguments.observed()?,
-        Command::Run(_) | Command::Show(_) => None,
+        Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -41,7 +41,7 @@ pub(super) fn span(command: &Command) -> Span {
     match command {
         Command::Send(_) => info_span!("send", otel.status_code = code, agno_otel.exit_code = code),
         Command::Demo(_) => info_span!("demo", otel.status_code = code, agno_otel.exit_code = code),
-        Command::Run(_) | Command::Show(_) => Span::none(),
+        Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => Span::none(),
     }
 }
 

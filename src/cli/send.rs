@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::summary::Summary;
-use super::{AllRefused, Ended, Said, Sources};
+use super::{AllRefused, Ended, Said, Sources, once};
 use crate::clock::Clock;
 use crate::config::{self, Config, Destination, Observed};
 use crate::delivery::{self, DeadLetters, Delivery, Report};
@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// Keep what the destination refuses: requests are appended to this file, as lines of OTLP/JSON.
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     dead_letters: Option<PathBuf>,
+    /// Count in this state file: what was counted there before is not counted again [env: AGNO_OTEL_STATE]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "dead_letters"])]
+    state: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -90,6 +93,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     }
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
+    let named = || super::variable("AGNO_OTEL_STATE").map(PathBuf::from);
+    if let Some(state) = arguments.state.clone().or_else(|| named().filter(|_| arguments.to.is_none())) {
+        let patience = Duration::from_secs(arguments.destination.give_up_after);
+        let sent = once::send(&arguments.sources, &state, (config, settings), patience).await?;
+        super::write_out(&text_of(&sent, arguments.json)?)?;
+        return sent.ended();
+    }
     // What cannot work is said before anything is read.
     let mut way = if let Some(path) = &arguments.to {
         Way::File(OtlpJson::create(path), Box::default())
@@ -111,14 +121,18 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     }
     progress.finish_and_clear();
     let sent = outgoing.finish(&surveyed).await?;
-    let summary = Summary { sent: &sent };
-    let text = if arguments.json { summary.json()? } else { summary.text() };
+    let text = text_of(&sent, arguments.json)?;
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
     } else {
         super::write_out(&text)?;
     }
     sent.ended()
+}
+
+fn text_of(sent: &Sent, json: bool) -> serde_json::Result<String> {
+    let summary = Summary { sent };
+    if json { summary.json() } else { Ok(summary.text()) }
 }
 
 /// The same file under another name is the same file, and what SQLite keeps beside a database belongs to it.
@@ -170,6 +184,8 @@ pub(super) enum Way {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) records: u64,
+    /// Records that were counted before, where there is a state file.
+    pub(super) known: Option<u64>,
     /// Runs of agents, teams and workflows.
     pub(super) runs: [usize; 3],
     pub(super) tokens: Tokens,
@@ -181,7 +197,7 @@ pub(super) struct Sent {
     /// Where spans and metrics went.
     pub(super) targets: Vec<String>,
     pub(super) report: Report,
-    gave_up: Option<delivery::Error>,
+    pub(super) gave_up: Option<delivery::Error>,
 }
 
 /// Telemetry on its way: spans family by family, metrics at the end, so that an exemplar never points at a trace that is
@@ -355,7 +371,7 @@ impl Sent {
     }
 }
 
-fn bar(records: usize) -> ProgressBar {
+pub(super) fn bar(records: usize) -> ProgressBar {
     let progress = ProgressBar::with_draw_target(Some(records as u64), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} records ({elapsed})");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -182,16 +182,17 @@ impl Series {
     }
 
     pub(super) fn release(&mut self, now_ns: u64) -> Released {
-        let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(STAMP_STEP_NS));
-        let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
         let moved = self.value != self.last && self.key.metric.instrument != Instrument::Gauge;
+        // Room for the pair behind the last stamp, for what was stamped there may never have arrived.
+        let steps = if moved { 2 } else { 1 };
+        let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(steps * STAMP_STEP_NS));
+        let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
+        let earliest = self.last_stamp_ns.saturating_add(STAMP_STEP_NS).max(start_ns + 1);
         let before = moved.then(|| Point {
-            // Not before what was stamped already.
-            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(self.last_stamp_ns).max(start_ns + 1),
+            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(earliest),
             value: self.last.clone(),
             exemplars: Vec::new(),
         });
-        let before = before.filter(|before| before.at_ns > self.last_stamp_ns);
         let exemplars = std::mem::take(&mut self.exemplars);
         let first_stamp = at_ns.saturating_sub(STAMP_STEP_NS * exemplars.len() as u64);
         let stamps = (1..).map(|place| first_stamp + place * STAMP_STEP_NS);
@@ -287,22 +288,39 @@ mod tests {
     #[test]
     fn the_older_point_of_a_pair_never_stands_on_a_stamp_that_was_sent() {
         let first_ns = 10 * SECOND_NS;
-        for (later_ns, older_ns) in [
-            (2 * SECOND_NS, Some(first_ns + SECOND_NS)),
-            (SECOND_NS + 1, Some(first_ns + 1)),
-            (SECOND_NS, None),
-            (MS, None),
+        for (later_ns, older_ns, newer_ns) in [
+            (2 * SECOND_NS, SECOND_NS, 2 * SECOND_NS),
+            (SECOND_NS + 1, MS, SECOND_NS + 1),
+            (SECOND_NS, MS, SECOND_NS),
+            (MS, MS, 2 * MS),
         ] {
             let mut series = born(&names::TOKEN_USAGE);
             series.record(&names::TOKEN_USAGE, 3, None);
             let first = series.release(first_ns);
             series.record(&names::TOKEN_USAGE, 4, None);
             let second = series.release(first_ns + later_ns);
-            assert_eq!(second.before.as_ref().map(|point| point.at_ns), older_ns, "{later_ns} later");
-            assert!(second.before.is_none_or(|point| point.value == Value::Number(3)));
-            assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + later_ns));
+            let older = second.before.unwrap();
+            assert_eq!(
+                (older.value, older.at_ns),
+                (Value::Number(3), first_ns + older_ns),
+                "{later_ns} later"
+            );
+            assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + newer_ns));
             assert_eq!((second.start_ns, first.start_ns), (8 * SECOND_NS, 8 * SECOND_NS));
         }
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_released_again_with_the_value_before_it() {
+        let mut series = born(&names::TOKEN_USAGE);
+        for (number, at_ns) in [(3, 10 * SECOND_NS), (4, 10 * SECOND_NS + MS)] {
+            series.record(&names::TOKEN_USAGE, number, None);
+            let older = series.release(at_ns).before.unwrap();
+            assert_eq!(older.value, Value::Number(0), "a birth that never arrived is a birth");
+            series.withdraw();
+        }
+        let last = series.release(20 * SECOND_NS);
+        assert_eq!((last.before.unwrap().value, last.now.value), (Value::Number(0), Value::Number(7)));
     }
 
     #[test]
@@ -310,7 +328,7 @@ mod tests {
         let mut series = born(&names::TOKEN_USAGE);
         series.record(&names::TOKEN_USAGE, 3, None);
         let Released { start_ns, before, now, .. } = series.release(0);
-        assert_eq!((start_ns, before.map(|point| point.at_ns), now.at_ns), (0, Some(1), MS));
+        assert_eq!((start_ns, before.map(|point| point.at_ns), now.at_ns), (0, Some(MS), 2 * MS));
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Metrics on their way from the state file to the endpoint.
+//!
+//! A release is written down before it is attempted, and settled when it is known how the attempt ended. So a kill in
+//! between is no hole: the same request is sent again first.
+
+use tracing::{info, warn};
+
+use crate::delivery::{self, Delivery};
+use crate::export::{Request, Signal};
+use crate::follow::Following;
+use crate::framework::Oddity;
+use crate::otel::request::{Chunk, metric_chunks};
+use crate::otel::{metrics, names};
+use crate::state::{self, State};
+
+/// A session without a new run for this long is recorded in histograms.
+pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
+/// Metrics that were under way when we were killed are sent again while they are younger than this: Prometheus takes older
+/// ones no more.
+const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
+
+/// Sends again what was under way when we were killed. False: nobody knows yet whether it arrived.
+pub(super) async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
+    let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
+    let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
+    if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
+        following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
+        return Ok(true);
+    }
+    let (may_have_arrived, _) = attempt(delivery, &[chunk]).await?;
+    let is_known = delivery.has_delivered() || !may_have_arrived;
+    if is_known {
+        end(following, delivery, may_have_arrived)?;
+    }
+    Ok(is_known)
+}
+
+/// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
+pub(super) async fn newest(
+    following: &Following,
+    delivery: &mut Delivery,
+) -> anyhow::Result<Option<delivery::Error>> {
+    let chunks = prepare(following)?;
+    let (may_have_arrived, gave_up) = attempt(delivery, &chunks).await?;
+    end(following, delivery, may_have_arrived)?;
+    Ok(gave_up)
+}
+
+fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
+    let now_ns = following.clock.now_ns();
+    let mut state = following.state.borrow_mut();
+    state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
+    let ledger = state.ledger();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
+    ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
+    let folded = ledger.oddities().count(Oddity::FoldedValue);
+    ledger.set(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
+    let series = ledger.series_count() as u64 + 1;
+    ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
+    state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
+}
+
+/// Attempts each request. True: some of it may have arrived.
+async fn attempt(
+    delivery: &mut Delivery,
+    chunks: &[Chunk],
+) -> anyhow::Result<(bool, Option<delivery::Error>)> {
+    let (mut may_have_arrived, mut gave_up) = (false, None);
+    delivery.report = delivery::Report::default();
+    for chunk in chunks {
+        let request = Request { signal: Signal::Metrics, chunks: std::slice::from_ref(chunk) };
+        match delivery.deliver(&request).await {
+            Ok(()) => {}
+            Err(error @ delivery::Error::GaveUp { may_have_arrived: may, .. }) => {
+                info!(reason = %error, "metrics are sent again with the next release");
+                may_have_arrived |= may;
+                gave_up.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((may_have_arrived || delivery.has_delivered(), gave_up))
+}
+
+/// Notes how a release ended.
+fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
+    let refusals = delivery.take_refusals();
+    for refusal in &refusals {
+        warn!(points = refusal.items, reason = refusal.reason, "metrics were refused");
+    }
+    // Metrics need no dead letters: the next release holds them all.
+    following.state.borrow_mut().released(may_have_arrived, &[], following.clock.now_ns())
+}
+
+/// Counts what became of requests since the last time.
+pub(super) fn count_sent(state: &mut State, before: &delivery::Sent, after: &delivery::Sent) {
+    let ledger = state.ledger();
+    for (outcome, count) in &after.attempts {
+        let more = count - before.attempts.get(outcome).copied().unwrap_or(0);
+        ledger.add(&names::BRIDGE_ATTEMPTS, vec![(names::BRIDGE_OUTCOME, (*outcome).to_owned())], more);
+    }
+    let reasons = [
+        ("refused", after.refused_items - before.refused_items),
+        ("rejected", after.rejected - before.rejected),
+    ];
+    for (reason, more) in reasons {
+        ledger.add(&names::BRIDGE_DROPPED, vec![(names::BRIDGE_REASON, reason.to_owned())], more);
+    }
+}
