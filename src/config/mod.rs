@@ -5,6 +5,7 @@
 //! one, and the general endpoint gets `v1/traces` or `v1/metrics` appended.
 
 mod endpoint;
+mod error;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::export::{Endpoint, Service};
 use crate::otel::{Mode, Resource};
+pub use error::Error;
 
 /// `service.name` where the application gives none.
 const DEFAULT_SERVICE_NAME: &str = "agno";
@@ -21,9 +23,6 @@ const OBSERVE: &str = "AGNO_OTEL_OBSERVE";
 
 /// OpenTelemetry's own switch for content, as its Python instrumentations read it.
 const CAPTURE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
-/// What it may say, and what else can be done.
-const CAPTURE_WAYS: &str =
-    "expected NO_CONTENT, SPAN_ONLY or SPAN_AND_EVENT, or say --content none, masked or full";
 
 /// What can be said on the command line of where telemetry goes and whose it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,76 +77,6 @@ pub struct Observed {
     pub metrics: Endpoint,
     /// Where its log records go.
     pub logs: Endpoint,
-}
-
-/// What is wrong with what was asked for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Not a URL we can send to.
-    #[error("{name}: \"{value}\" is not an HTTP URL; expected something like {expected}")]
-    Endpoint {
-        /// The flag or variable.
-        name: String,
-        /// What it says, without a user.
-        value: String,
-        /// What it might say.
-        expected: &'static str,
-    },
-    /// Not a header.
-    #[error("{name}: entry {place} is no header; expected name=value")]
-    Header {
-        /// The flag or variable.
-        name: String,
-        /// Which entry; its text may be secret.
-        place: usize,
-    },
-    /// Not a number of milliseconds.
-    #[error("{name}: \"{value}\" is no number of milliseconds above 0")]
-    Timeout {
-        /// The variable.
-        name: String,
-        /// What it says.
-        value: String,
-    },
-    /// A protocol we do not speak.
-    #[error("{name}: \"{value}\" is not supported; use http/protobuf (usually port 4318) or grpc (4317)")]
-    Protocol {
-        /// The flag or variable.
-        name: String,
-        /// What it says.
-        value: String,
-    },
-    /// A compression we do not have.
-    #[error("{name}: \"{value}\" is not supported; use none, gzip or zstd")]
-    Compression {
-        /// The flag or variable.
-        name: String,
-        /// What it says.
-        value: String,
-    },
-    /// A certificate without its key, or the other way round.
-    #[error("{name} is given without {missing}; both are needed")]
-    HalfIdentity {
-        /// The flag or variable.
-        name: String,
-        /// What is not there.
-        missing: &'static str,
-    },
-    /// Neither yes nor no.
-    #[error("{OBSERVE}: \"{value}\" is neither true nor false")]
-    Observe {
-        /// What it says.
-        value: String,
-    },
-    /// Content in a way we cannot send it.
-    #[error("{CAPTURE}: \"{value}\" {why}; {CAPTURE_WAYS}")]
-    Capture {
-        /// What it says.
-        value: String,
-        /// What is wrong with that.
-        why: &'static str,
-    },
 }
 
 /// Reads environment variables, so that tests need not touch the process.
