@@ -1,6 +1,9 @@
 //! What can be wrong with what was asked for.
 
-use super::{CAPTURE, OBSERVE};
+use std::io;
+use std::path::PathBuf;
+
+use super::{CAPTURE, OBSERVE, file};
 
 /// What it may say, and what else can be done.
 const CAPTURE_WAYS: &str =
@@ -10,6 +13,33 @@ const CAPTURE_WAYS: &str =
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The config file cannot be used.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// A variable that a secret refers to is not there.
+    #[error("{name}: variable {variable} is unset, empty or not UTF-8")]
+    NoVariable {
+        /// The setting.
+        name: String,
+        /// The variable.
+        variable: String,
+    },
+    /// A file that a secret refers to cannot be read.
+    #[error("{name}: cannot read {}", path.display())]
+    NoSecret {
+        /// The setting.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Not the value of a header.
+    #[error("{name}: its value cannot be a header's; is there a line break in it?")]
+    HeaderValue {
+        /// The setting.
+        name: String,
+    },
     /// Not a URL we can send to.
     #[error("{name}: \"{value}\" is not an HTTP URL; expected something like {expected}")]
     Endpoint {
