@@ -21,7 +21,7 @@ use crate::state::records::History;
 
 /// Sends the runs of sources that were not sent before, and the metrics of all that was ever counted.
 pub(super) async fn send(
-    sources: &Sources,
+    sources: &[Sources],
     state: &Path,
     (config, settings): (Config<'_>, Settings),
     patience: Duration,
@@ -72,13 +72,18 @@ pub(super) async fn send(
 }
 
 /// Sources that can be read again.
-pub(super) fn followers(sources: &Sources, history: History) -> Result<Vec<Follower>, StdinCounted> {
-    if sources.paths.iter().any(|path| path.as_os_str() == "-") {
-        return Err(StdinCounted);
+pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, StdinCounted> {
+    let mut followers = Vec::new();
+    for sources in sources {
+        let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
+        for path in &sources.paths {
+            if path.as_os_str() == "-" {
+                return Err(StdinCounted);
+            }
+            followers.push(Follower::new(path.clone(), tables.clone(), history));
+        }
     }
-    let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
-    let follow = |path: &std::path::PathBuf| Follower::new(path.clone(), tables.clone(), history);
-    Ok(sources.paths.iter().map(follow).collect())
+    Ok(followers)
 }
 
 async fn look(following: &Following, followers: &mut [Follower]) -> anyhow::Result<Look> {

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, File};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
@@ -46,14 +46,16 @@ pub(super) struct Arguments {
     #[command(flatten)]
     state: StateFile,
     /// What of the runs that are there already at first contact: count them, send only their traces, or skip them.
-    #[arg(long, value_name = "HOW", value_enum, default_value = "skip")]
-    history: HistoryMode,
-    /// Seconds between two releases of metrics.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
-    metrics_every: u64,
-    /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024 * 1024)]
-    outbox_limit: u64,
+    /// [default: skip]
+    #[arg(long, value_name = "HOW", value_enum)]
+    history: Option<HistoryMode>,
+    /// Seconds between two releases of metrics [default: 15]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    metrics_every: Option<u64>,
+    /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some
+    /// [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
+    outbox_limit: Option<u64>,
 }
 
 /// Where the state is kept.
@@ -62,7 +64,7 @@ pub(super) struct StateFile {
     /// File that keeps what was counted and what waits to be delivered [env: AGNO_OTEL_STATE; default:
     /// $XDG_STATE_HOME/agno-otel/state.db, or ~/.local/state/agno-otel/state.db]
     #[arg(long, value_name = "FILE", global = true)]
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
 }
 
 /// No place for the state.
@@ -88,20 +90,28 @@ impl From<HistoryMode> for History {
 }
 
 impl StateFile {
-    /// The file, wherever it was named.
-    pub(super) fn path(&self) -> Result<PathBuf, NoStateFile> {
-        let named = self.state.clone().or_else(|| super::variable("AGNO_OTEL_STATE").map(PathBuf::from));
+    /// The file, where it was named.
+    pub(super) fn named(&self, file: &File) -> Option<PathBuf> {
+        let of_file = || Some(file.beside(&file.sections.state.file.as_ref()?.0));
+        let of_variable = || super::variable("AGNO_OTEL_STATE").map(PathBuf::from);
+        self.state.clone().or_else(of_variable).or_else(of_file)
+    }
+
+    /// The file, where it was named or where it is by default.
+    pub(super) fn path(&self, file: &File) -> Result<PathBuf, NoStateFile> {
         let folder = || {
             let own = super::variable("XDG_STATE_HOME").map(PathBuf::from);
             own.or_else(|| Some(Path::new(&super::variable("HOME")?).join(".local/state")))
         };
-        named.or_else(|| Some(folder()?.join("agno-otel/state.db"))).ok_or(NoStateFile)
+        self.named(file).or_else(|| Some(folder()?.join("agno-otel/state.db"))).ok_or(NoStateFile)
     }
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
-    let config = Config { flags: &flags, environment: &super::variable };
+    let config = Config { flags: &flags, environment: &super::variable, file };
+    let sources = arguments.sources.or_those_of(file)?;
+    let history = arguments.history.map_or(file.sections.run.history, History::from);
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     let to = || -> anyhow::Result<Delivery> {
@@ -110,8 +120,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     };
     let (spans, mut metrics) = (to()?, to()?);
     metrics.set_patience(Duration::ZERO);
-    let followers = once::followers(&arguments.sources, arguments.history.into())?;
-    let state = State::open(&arguments.state.path()?)?;
+    let followers = once::followers(&sources, history)?;
+    let state = State::open(&arguments.state.path(file)?)?;
     let resource = config.resource(state.instance_id());
     info!(
         state = %state.path().display(), target = spans.target(Signal::Traces), sources = followers.len(),
@@ -122,10 +132,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         resource,
         settings,
         patience: Patience { parent_ns: PARENT_NS, end_ns: END_NS },
-        outbox_limit: arguments.outbox_limit,
+        outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
         clock,
     };
-    let every = Duration::from_secs(arguments.metrics_every);
+    let every = arguments.metrics_every.map(Duration::from_secs);
+    let every = every.unwrap_or(file.sections.run.metrics_every);
     let stopped = follow(&following, followers, spans, metrics, every).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::run::StateFile;
 use super::summary::Summary;
 use super::{AllRefused, Ended, Said, Sources, once};
 use crate::clock::Clock;
-use crate::config::{self, Config, Destination, Observed};
+use crate::config::{self, Config, Destination, File, Observed};
 use crate::delivery::{self, DeadLetters, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
@@ -52,9 +53,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so not beside a file.
-    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+    pub(super) fn observed(&self, file: &File) -> Result<Option<Observed>, config::Error> {
         let flags = self.destination.flags();
-        let config = Config { flags: &flags, environment: &super::variable };
+        let config = Config { flags: &flags, environment: &super::variable, file };
         if self.to.is_some() { Ok(None) } else { config.observed() }
     }
 }
@@ -85,18 +86,25 @@ pub(super) struct OwnSource {
     path: String,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
-    let config = Config { flags: &flags, environment: &super::variable };
-    for path in arguments.to.iter().chain(&arguments.dead_letters) {
-        refuse_own_source(path, &arguments.sources.paths)?;
+    let config = Config { flags: &flags, environment: &super::variable, file };
+    let sources = arguments.sources.or_those_of(file)?;
+    let of_file = || Some(file.beside(&file.sections.send.dead_letters.as_ref()?.0));
+    // In a file, everything is taken.
+    let dead_letters = arguments.dead_letters.or_else(of_file).filter(|_| arguments.to.is_none());
+    for path in arguments.to.iter().chain(&dead_letters) {
+        for sources in &sources {
+            refuse_own_source(path, &sources.paths)?;
+        }
     }
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
-    let named = || super::variable("AGNO_OTEL_STATE").map(PathBuf::from);
-    if let Some(state) = arguments.state.clone().or_else(|| named().filter(|_| arguments.to.is_none())) {
-        let patience = Duration::from_secs(arguments.destination.give_up_after);
-        let sent = once::send(&arguments.sources, &state, (config, settings), patience).await?;
+    let patience = arguments.destination.give_up_after.map(Duration::from_secs);
+    let patience = patience.unwrap_or(file.sections.send.give_up_after);
+    let named = StateFile { state: arguments.state.clone() }.named(file);
+    if let Some(state) = named.filter(|_| arguments.to.is_none()) {
+        let sent = Box::pin(once::send(&sources, &state, (config, settings), patience)).await?;
         super::write_out(&text_of(&sent, arguments.json)?)?;
         return sent.ended();
     }
@@ -104,12 +112,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let mut way = if let Some(path) = &arguments.to {
         Way::File(OtlpJson::create(path), Box::default())
     } else {
-        let patience = Duration::from_secs(arguments.destination.give_up_after);
-        let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append);
+        let dead_letters = dead_letters.as_deref().map(OtlpJson::append);
         let dead_letters = dead_letters.map_or(DeadLetters::Nowhere, DeadLetters::File);
         Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
-    let surveyed = super::survey(&arguments.sources).await?;
+    let surveyed = super::survey(&sources).await?;
     let resource = super::resource(config);
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
     let progress = bar(surveyed.len());

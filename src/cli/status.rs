@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Ended;
 use super::run::StateFile;
 use crate::clock::Clock;
+use crate::config::File;
 use crate::export::print::plain;
 use crate::state::State;
 use crate::state::glance::{Glance, Window};
@@ -41,8 +42,8 @@ enum Act {
     Drop,
 }
 
-pub(super) fn status(arguments: &Arguments) -> anyhow::Result<Ended> {
-    let path = arguments.state.path()?;
+pub(super) fn status(arguments: &Arguments, file: &File) -> anyhow::Result<Ended> {
+    let path = arguments.state.path(file)?;
     let glance = Window::open(&path)?.glance()?;
     let now_ns = Clock::System.now_ns();
     let text = if arguments.json {
@@ -110,8 +111,8 @@ fn json_of(glance: &Glance, now_ns: u64) -> Value {
     })
 }
 
-pub(super) fn dead_letters(arguments: &Letters) -> anyhow::Result<Ended> {
-    let path = arguments.state.path()?;
+pub(super) fn dead_letters(arguments: &Letters, file: &File) -> anyhow::Result<Ended> {
+    let path = arguments.state.path(file)?;
     let text = match arguments.act {
         Act::List { json } => {
             let letters = Window::open(&path)?.dead_letters()?;
