@@ -24,7 +24,9 @@ use crate::state::{self, State};
 /// Records noted in one commit.
 const LOOK_RECORDS: usize = 128;
 /// Families counted before the outbox and the sources are looked at again.
-const FAMILIES: u32 = 32;
+const FAMILIES: u32 = 256;
+/// Runs counted in one commit, if families are no larger: each commit waits for the disk.
+const BATCH_RUNS: usize = 256;
 /// How long a family waits whose records could not be read.
 const PUT_OFF_NS: u64 = 1_000_000_000;
 
@@ -343,19 +345,34 @@ impl Following {
             return Ok(tally);
         }
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
+        let mut batch = Vec::new();
         for due in due {
             tally.families += 1;
             let now_ns = self.clock.now_ns();
-            let Some(gathered) = self.gather(due, followers, now_ns).await? else {
-                self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?;
-                continue;
-            };
-            let sending = (&self.resource, self.settings);
-            let counted = self.state.borrow_mut().count(due, &gathered, sending, self.patience, now_ns)?;
-            tally.add(&gathered, counted);
+            match self.gather(due, followers, now_ns).await? {
+                Some(gathered) => batch.push((due, gathered)),
+                None => self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?,
+            }
+            let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
+            if runs >= BATCH_RUNS {
+                self.count(&mut batch, &mut tally)?;
+            }
             tokio::task::yield_now().await;
         }
+        self.count(&mut batch, &mut tally)?;
         Ok(tally)
+    }
+
+    fn count(&self, batch: &mut Vec<(Due, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (sending, now_ns) = ((&self.resource, self.settings), self.clock.now_ns());
+        let counted = self.state.borrow_mut().count(batch, sending, self.patience, now_ns)?;
+        for ((_, gathered), counted) in batch.drain(..).zip(counted) {
+            tally.add(&gathered, counted);
+        }
+        Ok(())
     }
 
     /// A family's runs as they are now. None: some of it cannot be read now, or has changed since it was looked at.

@@ -39,31 +39,34 @@ struct Known {
 }
 
 impl State {
-    /// Counts a family and puts the traces of its runs that are over into the outbox: all of it, or nothing.
+    /// Counts families and puts the traces of their runs that are over into the outbox: all of it, or nothing.
     ///
     /// A trace is sent once. What a run spends is counted as it grows.
     pub fn count(
         &mut self,
-        due: Due,
-        gathered: &Gathered,
+        families: &[(Due, Gathered)],
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
-    ) -> Result<Counted, Error> {
+    ) -> Result<Vec<Counted>, Error> {
         self.commit(|state| {
-            let known = state.recall(gathered)?;
-            state.ledger.set_history(due.history != History::Count);
-            gathered.observe(&mut state.ledger, settings);
-            state.ledger.set_history(false);
-            let (sent, again_ns) =
-                state.send_traces(due, gathered, &known, (resource, settings), patience, now_ns)?;
-            state.store_runs(gathered, &known, now_ns)?;
+            let mut all = Vec::new();
+            for (due, gathered) in families {
+                let known = state.recall(gathered)?;
+                state.ledger.set_history(due.history != History::Count);
+                gathered.observe(&mut state.ledger, settings);
+                state.ledger.set_history(false);
+                let (sent, again_ns) =
+                    state.send_traces(*due, gathered, &known, (resource, settings), patience, now_ns)?;
+                state.store_runs(gathered, &known, now_ns)?;
+                state.settle(due.family, again_ns)?;
+                let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
+                all.push(Counted { new_runs, ..sent });
+            }
             state.store_sessions(now_ns)?;
             state.store_series()?;
             state.ledger.forget_runs();
-            state.settle(due.family, again_ns)?;
-            let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
-            Ok(Counted { new_runs, ..sent })
+            Ok(all)
         })
     }
 
