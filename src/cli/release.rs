@@ -1,7 +1,7 @@
 //! Metrics on their way from the state file to the endpoint.
 //!
-//! A release is written down before it is attempted, and settled when it is known how the attempt ended. So a kill in
-//! between is no hole: the same request is sent again first.
+//! A release is written down before it is attempted, and settled when it is known how the attempt ended. Until then the
+//! same request is sent again, whatever happens in between: points that arrived already are the same points.
 
 use tracing::{info, warn};
 
@@ -19,7 +19,7 @@ pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 /// ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 
-/// Sends again what was under way when we were killed. False: nobody knows yet whether it arrived.
+/// Sends again what may have arrived, or was under way when we were killed. False: nobody knows yet.
 pub(super) async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
     let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
     let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
@@ -27,12 +27,12 @@ pub(super) async fn settle(following: &Following, delivery: &mut Delivery) -> an
         following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
         return Ok(true);
     }
-    let (may_have_arrived, _) = attempt(delivery, &[chunk]).await?;
-    let is_known = delivery.has_delivered() || !may_have_arrived;
-    if is_known {
-        end(following, delivery, may_have_arrived)?;
+    // Whatever becomes of this attempt, the one before it may have arrived.
+    let (_, gave_up) = attempt(delivery, &[chunk]).await?;
+    if gave_up.is_none() {
+        end(following, delivery, true)?;
     }
-    Ok(is_known)
+    Ok(gave_up.is_none())
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
@@ -42,7 +42,10 @@ pub(super) async fn newest(
 ) -> anyhow::Result<Option<delivery::Error>> {
     let chunks = prepare(following)?;
     let (may_have_arrived, gave_up) = attempt(delivery, &chunks).await?;
-    end(following, delivery, may_have_arrived)?;
+    // What may have arrived is sent again as it is before anything newer: else nobody would know where to go on.
+    if gave_up.is_none() || !may_have_arrived {
+        end(following, delivery, may_have_arrived)?;
+    }
     Ok(gave_up)
 }
 
