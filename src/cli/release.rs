@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use crate::delivery::{self, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::Following;
-use crate::framework::Oddity;
 use crate::otel::request::{Chunk, metric_chunks};
 use crate::otel::{metrics, names};
 use crate::state::{self, State};
@@ -57,8 +56,8 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
     ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
-    let folded = ledger.oddities().count(Oddity::FoldedValue);
-    ledger.set(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
+    let folded = ledger.take_folded();
+    ledger.add(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
     let series = ledger.series_count() as u64 + 1;
     ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
     state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
@@ -76,7 +75,7 @@ async fn attempt(
         match delivery.deliver(&request).await {
             Ok(()) => {}
             Err(error @ delivery::Error::GaveUp { may_have_arrived: may, .. }) => {
-                info!(reason = %error, "metrics are sent again with the next release");
+                info!(target: delivery::SERVERS_WORDS, reason = %error, "metrics are sent again with the next release");
                 may_have_arrived |= may;
                 gave_up.get_or_insert(error);
             }
@@ -90,7 +89,8 @@ async fn attempt(
 fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
     let refusals = delivery.take_refusals();
     for refusal in &refusals {
-        warn!(points = refusal.items, reason = refusal.reason, "metrics were refused");
+        warn!(points = refusal.items, "metrics were refused");
+        warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
     }
     // Metrics need no dead letters: the next release holds them all.
     following.state.borrow_mut().released(may_have_arrived, &[], following.clock.now_ns())
