@@ -240,9 +240,9 @@ impl Follower {
                     tokio::task::yield_now().await;
                 }
                 look.known += (stamps.len() - changed.len()) as u64;
-                stamps.iter().for_each(|stamp| {
+                for stamp in &stamps {
                     gone.remove(&stamp.at);
-                });
+                }
                 tokio::task::yield_now().await;
             }
             following.forget(part, gone.into_iter().collect())?;
@@ -407,12 +407,11 @@ impl Following {
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
         let mut batch = Vec::new();
         for due in due {
-            match self.gather(due, followers, self.clock.now_ns()).await? {
-                Some(gathered) => batch.push((due, gathered)),
-                None => {
-                    tally.put_off += 1;
-                    self.state.borrow_mut().put_off(due, self.clock.now_ns() + PUT_OFF_NS)?;
-                }
+            if let Some(gathered) = self.gather(due, followers, self.clock.now_ns()).await? {
+                batch.push((due, gathered));
+            } else {
+                tally.put_off += 1;
+                self.state.borrow_mut().put_off(due, self.clock.now_ns() + PUT_OFF_NS)?;
             }
             let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
             if runs >= BATCH_RUNS {

@@ -1,6 +1,6 @@
 //! What was counted: families into the ledger, series as they are released.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::params;
 
@@ -61,17 +61,10 @@ impl State {
             for (family, gathered) in families {
                 let known = state.recall(gathered)?;
                 state.take_back_copies(gathered)?;
-                let histories: BTreeMap<&RunKey, History> = gathered
-                    .forest
-                    .runs
-                    .iter()
-                    .zip(&known)
-                    .filter_map(|(run, known)| Some((&run.key, known.history?)))
-                    .collect();
-                let spent = |run: &Run| match histories.contains_key(&run.key) {
-                    true => Spent::Before,
-                    false => Spent::SoFar,
-                };
+                let runs = gathered.forest.runs.iter().zip(&known);
+                let before: BTreeSet<&RunKey> =
+                    runs.filter(|(_, known)| known.history.is_some()).map(|(run, _)| &run.key).collect();
+                let spent = |run: &Run| if before.contains(&run.key) { Spent::Before } else { Spent::SoFar };
                 gathered.observe(&mut state.ledger, settings, &spent);
                 let (sent, again_ns) =
                     state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
@@ -163,14 +156,13 @@ impl State {
                 continue;
             }
             let since_ns = known.first_seen_ns.unwrap_or(now_ns);
-            match waits_until(run, since_ns, patience).filter(|until| *until > now_ns) {
-                Some(until) => again_ns = Some(again_ns.unwrap_or(until).min(until)),
-                None => {
-                    self.mark_sent(&run.key, now_ns)?;
-                    if known.history != Some(History::Skip) {
-                        wanted.push(root);
-                    }
-                }
+            if let Some(until) = waits_until(run, since_ns, patience).filter(|until| *until > now_ns) {
+                again_ns = Some(again_ns.unwrap_or(until).min(until));
+                continue;
+            }
+            self.mark_sent(&run.key, now_ns)?;
+            if known.history != Some(History::Skip) {
+                wanted.push(root);
             }
         }
         let mut sent = Counted::default();
