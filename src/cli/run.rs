@@ -38,8 +38,8 @@ const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 const PARENT_NS: u64 = 10 * 60 * 1_000_000_000;
 /// How long a trace waits for its run to end: people take their time to answer.
 const END_NS: u64 = 24 * 3600 * 1_000_000_000;
-/// Metrics that were under way when we were killed are sent again while they are younger than this: Prometheus takes older
-/// ones no more.
+/// Metrics of which nobody knows whether they arrived are sent again while they are younger than this: Prometheus takes
+/// older ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 /// How long the end may take after a first signal.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -285,8 +285,12 @@ async fn release(
         next = Instant::now() + every;
         if settle(following, delivery).await? {
             let chunks = prepare(following)?;
-            let may_have_arrived = attempt(delivery, &chunks).await?;
-            end(following, delivery, may_have_arrived)?;
+            match attempt(delivery, &chunks).await? {
+                Outcome::Arrived => end(following, delivery, true)?,
+                Outcome::Nowhere | Outcome::Refused => end(following, delivery, false)?,
+                // Its like is settled before the next release.
+                Outcome::Unknown => {}
+            }
         }
         if is_last {
             return Ok(());
@@ -294,7 +298,9 @@ async fn release(
     }
 }
 
-/// Sends again what was under way when we were killed. False: nobody knows yet whether it arrived.
+/// Sends again what may have arrived: it was under way when we were killed, or nobody answered. False: nobody knows yet.
+///
+/// A birth that did not arrive is lost if it is taken for one that did; one that did counts twice if it is not.
 async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
     let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
     let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
@@ -302,12 +308,13 @@ async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Resul
         following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
         return Ok(true);
     }
-    let may_have_arrived = attempt(delivery, &[chunk]).await?;
-    let is_known = delivery.has_delivered() || !may_have_arrived;
-    if is_known {
-        end(following, delivery, may_have_arrived)?;
+    match attempt(delivery, &[chunk]).await? {
+        Outcome::Arrived => end(following, delivery, true)?,
+        Outcome::Refused => end(following, delivery, false)?,
+        // It arrived nowhere now; of the times before nobody knows.
+        Outcome::Nowhere | Outcome::Unknown => return Ok(false),
     }
-    Ok(is_known)
+    Ok(true)
 }
 
 fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
@@ -325,9 +332,21 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
 }
 
-/// Attempts each request once. True: some of it may have arrived.
-async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<bool> {
-    let mut may_have_arrived = false;
+/// How the requests of a release ended.
+enum Outcome {
+    /// All were taken or refused, and some were taken.
+    Arrived,
+    /// All were refused.
+    Refused,
+    /// Surely none was taken.
+    Nowhere,
+    /// Some may have been taken, and some may not.
+    Unknown,
+}
+
+/// Attempts each request once.
+async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<Outcome> {
+    let (mut all_ended, mut may_have_arrived) = (true, false);
     delivery.report = delivery::Report::default();
     for chunk in chunks {
         let request = Request { signal: Signal::Metrics, chunks: std::slice::from_ref(chunk) };
@@ -335,12 +354,18 @@ async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<bo
             Ok(()) => {}
             Err(delivery::Error::GaveUp { may_have_arrived: may, reason, .. }) => {
                 info!(reason, "metrics are sent again with the next release");
+                all_ended = false;
                 may_have_arrived |= may;
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(may_have_arrived || delivery.has_delivered())
+    Ok(match (all_ended, delivery.has_delivered()) {
+        (true, true) => Outcome::Arrived,
+        (true, false) => Outcome::Refused,
+        (false, false) if !may_have_arrived => Outcome::Nowhere,
+        (false, _) => Outcome::Unknown,
+    })
 }
 
 /// Notes how a release ended.

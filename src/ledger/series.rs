@@ -7,7 +7,7 @@ use crate::otel::names::{Instrument, Metric};
 
 /// The older point of a pair is stamped this much before the newer.
 const PAIR_DISTANCE_NS: u64 = 1_000_000_000;
-/// Stamps of one series are at least this far apart.
+/// Stamps of one series are at least this far apart; a database of samples keeps milliseconds.
 const STAMP_STEP_NS: u64 = 1_000_000;
 
 /// Which series: a metric with one set of attribute values.
@@ -182,16 +182,18 @@ impl Series {
     }
 
     pub(super) fn release(&mut self, now_ns: u64) -> Released {
-        let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(STAMP_STEP_NS));
-        let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
+        let next_stamp_ns = self.last_stamp_ns.saturating_add(STAMP_STEP_NS);
         let moved = self.value != self.last && self.key.metric.instrument != Instrument::Gauge;
+        // A pair needs room for both.
+        let room_ns = if moved { STAMP_STEP_NS } else { 0 };
+        let at_ns = now_ns.max(next_stamp_ns.saturating_add(room_ns));
+        let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
         let before = moved.then(|| Point {
-            // Not before what was stamped already.
-            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(self.last_stamp_ns).max(start_ns + 1),
+            // After what was stamped already, and never left out: what stands there may not have arrived.
+            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(next_stamp_ns).max(start_ns + 1),
             value: self.last.clone(),
             exemplars: Vec::new(),
         });
-        let before = before.filter(|before| before.at_ns > self.last_stamp_ns);
         let exemplars = std::mem::take(&mut self.exemplars);
         let first_stamp = at_ns.saturating_sub(STAMP_STEP_NS * exemplars.len() as u64);
         let stamps = (1..).map(|place| first_stamp + place * STAMP_STEP_NS);
@@ -288,17 +290,17 @@ mod tests {
     fn the_older_point_of_a_pair_never_stands_on_a_stamp_that_was_sent() {
         let first_ns = 10 * SECOND_NS;
         for (later_ns, older_ns) in [
-            (2 * SECOND_NS, Some(first_ns + SECOND_NS)),
-            (SECOND_NS + 1, Some(first_ns + 1)),
-            (SECOND_NS, None),
-            (MS, None),
+            (2 * SECOND_NS, first_ns + SECOND_NS),
+            (SECOND_NS + 1, first_ns + MS),
+            (SECOND_NS, first_ns + MS),
+            (2 * MS, first_ns + MS),
         ] {
             let mut series = born(&names::TOKEN_USAGE);
             series.record(&names::TOKEN_USAGE, 3, None);
             let first = series.release(first_ns);
             series.record(&names::TOKEN_USAGE, 4, None);
             let second = series.release(first_ns + later_ns);
-            assert_eq!(second.before.as_ref().map(|point| point.at_ns), older_ns, "{later_ns} later");
+            assert_eq!(second.before.as_ref().map(|point| point.at_ns), Some(older_ns), "{later_ns} later");
             assert!(second.before.is_none_or(|point| point.value == Value::Number(3)));
             assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + later_ns));
             assert_eq!((second.start_ns, first.start_ns), (8 * SECOND_NS, 8 * SECOND_NS));
@@ -310,7 +312,7 @@ mod tests {
         let mut series = born(&names::TOKEN_USAGE);
         series.record(&names::TOKEN_USAGE, 3, None);
         let Released { start_ns, before, now, .. } = series.release(0);
-        assert_eq!((start_ns, before.map(|point| point.at_ns), now.at_ns), (0, Some(1), MS));
+        assert_eq!((start_ns, before.map(|point| point.at_ns), now.at_ns), (0, Some(MS), 2 * MS));
     }
 
     #[test]

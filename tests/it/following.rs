@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agno_otel::Settings;
@@ -44,10 +44,20 @@ fn stop(child: Child, code: i32) -> String {
     ended_of(child).expect_code(code).stderr
 }
 
+/// A number that a soak may set.
+fn of_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
 /// A small generator of numbers, so that a failure can be had again by its seed.
 struct Numbers(u64);
 
 impl Numbers {
+    /// Neighbouring seeds are no neighbours here.
+    fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -227,24 +237,22 @@ fn a_run_in_flight_is_counted_as_it_grows_and_sent_when_it_is_over() {
 }
 
 #[test]
-fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
-    let seed = 0x5EED_0001;
-    println!("seed {seed:#x}");
-    let mut numbers = Numbers(seed);
-    // Far more runs are not needed: what matters is where the kills fall.
-    let kills = 200;
+fn kills_lose_nothing_and_count_nothing_twice() {
+    // Far more runs are not needed: what matters is where the kills fall. More of them: docs/soak.md.
+    let (kills, seed) =
+        (of_environment("AGNO_OTEL_KILLS", 200), of_environment("AGNO_OTEL_SEED", 0x5EED_0001));
+    println!("{kills} kills, seed {seed}");
+    let mut numbers = Numbers::of(seed);
     let place = Place::of(TEAM);
     let one = tokens(&place.database);
     let asked = AtomicU64::new(seed);
-    let receiver = Receiver::answering(move |_, _| {
-        let number = Numbers(asked.fetch_add(0x9E37_79B9, Ordering::Relaxed) | 1).below(10);
-        match number {
+    let receiver =
+        Receiver::answering(move |_, _| match Numbers::of(asked.fetch_add(1, Ordering::Relaxed)).below(10) {
             0 => Answer::status(503),
             1 => Answer::none(),
             2 => Answer::taken().after(Duration::from_millis(100)),
             _ => Answer::taken(),
-        }
-    });
+        });
     let more = ["--history", "count"];
     let mut copies = 0;
     for _ in 0..kills {
@@ -266,6 +274,64 @@ fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
     stop(child, 143);
     assert_eq!(received_spans(&receiver), expected);
     assert_eq!(usage(&receiver), truth);
+}
+
+/// A receiver whose first answers to metrics are these; all else it takes.
+fn answering_metrics(first: Vec<Answer>) -> Receiver {
+    let asked = AtomicUsize::new(0);
+    Receiver::answering(move |_, path| {
+        if path != "/v1/metrics" {
+            return Answer::taken();
+        }
+        first.get(asked.fetch_add(1, Ordering::Relaxed)).cloned().unwrap_or_else(Answer::taken)
+    })
+}
+
+#[test]
+fn a_birth_that_did_not_arrive_is_sent_again() {
+    let nowhere = || [Answer::status(503), Answer::status(504), Answer::none()];
+    for first in nowhere() {
+        for second in nowhere() {
+            for is_killed in [false, true] {
+                let place = Place::of("agno/3.1.10/tools_multi.db");
+                let receiver = answering_metrics(vec![first.clone(), second.clone()]);
+                let more = ["--history", "count"];
+                let start =
+                    || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+                let mut child = start();
+                wait_until("a first attempt", || !receiver.received_at("metrics").is_empty());
+                if is_killed {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    child = start();
+                }
+                let truth = tokens(&place.database);
+                wait_until("the spend", || usage(&receiver) == truth);
+                stop(child, 143);
+                assert_eq!(usage(&receiver), truth);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_arrived_without_an_answer_is_not_taken_back() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    // It takes the first and says nothing of it, and is away for a while then.
+    let first = vec![Answer::taken().after(PATIENCE), Answer::status(503), Answer::status(503)];
+    let receiver = answering_metrics(first);
+    let more = ["--history", "count"];
+    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let truth = tokens(&place.database);
+    let mut child = start();
+    wait_until("the spend", || usage(&receiver) == truth);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    add_copy(&place.database, 1);
+    let child = start();
+    wait_until("the spend of both", || usage(&receiver) == 2 * truth);
+    stop(child, 143);
+    assert_eq!(usage(&receiver), 2 * truth);
 }
 
 #[test]
