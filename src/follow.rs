@@ -4,6 +4,7 @@
 //! due is read as a whole and counted. Both are commits of their own, so a kill in between costs nothing.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
@@ -13,6 +14,7 @@ use crate::error::Chain;
 use crate::framework::agno::{self, DecodedRun};
 use crate::framework::{Keep, Oddities};
 use crate::intake::{Gathered, Intake};
+use crate::model::{RunKind, Tokens};
 use crate::otel::{Resource, Settings, names};
 use crate::source::{self, Location, Record, Source, Spot, Tables, Watch};
 use crate::state::counted::{Counted, Patience};
@@ -22,7 +24,9 @@ use crate::state::{self, State};
 /// Records noted in one commit.
 const LOOK_RECORDS: usize = 128;
 /// Families counted before the outbox and the sources are looked at again.
-const FAMILIES: u32 = 32;
+const FAMILIES: u32 = 256;
+/// Runs counted in one commit, if families are no larger: each commit waits for the disk.
+const BATCH_RUNS: usize = 256;
 /// How long a family waits whose records could not be read.
 const PUT_OFF_NS: u64 = 1_000_000_000;
 
@@ -40,11 +44,38 @@ pub struct Follower {
     problem: Option<String>,
 }
 
-/// What a look found.
-#[derive(Debug, Default)]
-struct Look {
-    records: u64,
-    oddities: Oddities,
+/// What looks found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Records that were new or had changed.
+    pub records: u64,
+    /// Runs in them, copies included.
+    pub runs: u64,
+    /// Records that were as they had been.
+    pub known: u64,
+    /// What was odd about the new ones.
+    pub oddities: Oddities,
+}
+
+/// What was counted of families.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Families that were counted, and put off.
+    pub families: u64,
+    /// Runs in them, of agents, teams and workflows; those known before are among them.
+    pub runs: [usize; 3],
+    /// Runs never seen before.
+    pub new_runs: u64,
+    /// Everything these runs spent.
+    pub tokens: Tokens,
+    /// Their sessions.
+    pub sessions: usize,
+    /// Traces put into the outbox.
+    pub traces: u64,
+    /// Spans put into the outbox.
+    pub spans: u64,
+    /// What was odd.
+    pub oddities: Oddities,
 }
 
 /// Sources and the state they are counted in.
@@ -81,18 +112,18 @@ impl Follower {
         self.problem.as_deref()
     }
 
-    /// Notes what is new. A source that cannot be read is said once, and tried again with the next look.
+    /// Notes what is new, as [`look_once`](Self::look_once) does. A source that cannot be read is said once, and tried
+    /// again with the next look.
     pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {
-        match self.try_look(following).await {
-            Ok(look) => {
+        match self.look_once(following).await {
+            Ok(_) => {
                 if self.problem.take().is_some() {
                     info!(path = %self.path.display(), "can be read again");
                 }
-                following.note(&look);
                 Ok(())
             }
-            Err(Failure::State(error)) => Err(error),
-            Err(Failure::Source(error)) => {
+            Err(Error::State(error)) => Err(error),
+            Err(Error::Source(error)) => {
                 self.again = true;
                 let problem = Chain(&error).to_string();
                 if self.problem.as_ref() != Some(&problem) {
@@ -104,7 +135,14 @@ impl Follower {
         }
     }
 
-    async fn try_look(&mut self, following: &Following) -> Result<Look, Failure> {
+    /// Notes what is new. What was noted before an error stays noted.
+    pub async fn look_once(&mut self, following: &Following) -> Result<Look, Error> {
+        let look = self.try_look(following).await?;
+        following.note(&look);
+        Ok(look)
+    }
+
+    async fn try_look(&mut self, following: &Following) -> Result<Look, Error> {
         let mut look = Look::default();
         if !self.watch.has_changed(&self.path)? && !self.again {
             return Ok(look);
@@ -138,7 +176,7 @@ impl Follower {
         whole: &str,
         history: History,
         look: &mut Look,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let identity = self.watch.identity();
         self.parts.clear();
         for (number, table) in source.part_names().iter().enumerate() {
@@ -147,6 +185,7 @@ impl Follower {
             let lengths = source.lengths(number)?;
             let seen = following.state.borrow().seen(part)?;
             let (changed, gone) = difference(&lengths, &seen);
+            look.known += (lengths.len() - changed.len()) as u64;
             for page in changed.chunks(LOOK_RECORDS) {
                 let mut records = Vec::new();
                 for at in page {
@@ -168,7 +207,7 @@ impl Follower {
         whole: &str,
         history: History,
         look: &mut Look,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let mut found = Vec::<(Spot, Record)>::new();
         let mut accept = |spot, record| found.push((spot, record));
         let source = source::read(&Location::Path(self.path.clone()), &self.tables, &mut accept).await?;
@@ -186,6 +225,7 @@ impl Follower {
                 found.extract_if(.., |(spot, _)| spot.part == number).collect();
             let places: Vec<u64> = of_part.iter().map(|(spot, _)| spot.at).collect();
             of_part.retain(|(spot, _)| !is_seen(spot));
+            look.known += (places.len() - of_part.len()) as u64;
             while !of_part.is_empty() {
                 let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
                 following.see(part, page, history, look)?;
@@ -216,22 +256,44 @@ fn difference(lengths: &[(u64, u32)], seen: &[Seen]) -> (Vec<u64>, Vec<u64>) {
 }
 
 /// Why a look did not end.
-enum Failure {
-    /// To be tried again.
-    Source(source::Error),
-    /// The end.
-    State(state::Error),
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source could not be read; it may be tried again.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The state could not be written: the end.
+    #[error(transparent)]
+    State(#[from] state::Error),
 }
 
-impl From<source::Error> for Failure {
-    fn from(error: source::Error) -> Self {
-        Self::Source(error)
+impl Tally {
+    fn add(&mut self, gathered: &Gathered, counted: Counted) {
+        let kinds = [RunKind::Agent, RunKind::Team, RunKind::Workflow];
+        for (count, kind) in self.runs.iter_mut().zip(kinds) {
+            *count += gathered.runs(kind);
+        }
+        let sessions: BTreeSet<&str> =
+            gathered.forest.runs.iter().filter_map(|run| run.session_id.as_deref()).collect();
+        self.sessions += sessions.len();
+        self.new_runs += counted.new_runs;
+        self.tokens += gathered.tokens();
+        self.traces += counted.traces;
+        self.spans += counted.spans;
+        self.oddities.merge(&gathered.oddities);
     }
-}
 
-impl From<state::Error> for Failure {
-    fn from(error: state::Error) -> Self {
-        Self::State(error)
+    /// Adds what was counted later.
+    pub fn merge(&mut self, later: &Self) {
+        self.families += later.families;
+        for (count, more) in self.runs.iter_mut().zip(later.runs) {
+            *count += more;
+        }
+        self.new_runs += later.new_runs;
+        self.tokens += later.tokens;
+        self.sessions += later.sessions;
+        self.traces += later.traces;
+        self.spans += later.spans;
+        self.oddities.merge(&later.oddities);
     }
 }
 
@@ -251,6 +313,7 @@ impl Following {
             for (spot, record) in records {
                 let decoded = agno::decode_owned(record.json, &record.columns, Keep::Figures);
                 look.records += 1;
+                look.runs += decoded.runs.len() as u64;
                 look.oddities.merge(&decoded.oddities);
                 state.see(part, spot, &decoded.runs, history)?;
             }
@@ -276,26 +339,40 @@ impl Following {
     }
 
     /// Counts families that are due, some at a time. Returns what was counted; nothing while the outbox is full.
-    pub async fn count_due(&self, followers: &mut [Follower]) -> Result<Counted, state::Error> {
-        let mut all = Counted::default();
+    pub async fn count_due(&self, followers: &mut [Follower]) -> Result<Tally, state::Error> {
+        let mut tally = Tally::default();
         if self.state.borrow().waiting()?.bytes >= self.outbox_limit {
-            return Ok(all);
+            return Ok(tally);
         }
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
+        let mut batch = Vec::new();
         for due in due {
+            tally.families += 1;
             let now_ns = self.clock.now_ns();
-            let Some(gathered) = self.gather(due, followers, now_ns).await? else {
-                self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?;
-                continue;
-            };
-            let sending = (&self.resource, self.settings);
-            let counted = self.state.borrow_mut().count(due, &gathered, sending, self.patience, now_ns)?;
-            all.runs += counted.runs;
-            all.new_runs += counted.new_runs;
-            all.traces += counted.traces;
+            match self.gather(due, followers, now_ns).await? {
+                Some(gathered) => batch.push((due, gathered)),
+                None => self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?,
+            }
+            let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
+            if runs >= BATCH_RUNS {
+                self.count(&mut batch, &mut tally)?;
+            }
             tokio::task::yield_now().await;
         }
-        Ok(all)
+        self.count(&mut batch, &mut tally)?;
+        Ok(tally)
+    }
+
+    fn count(&self, batch: &mut Vec<(Due, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (sending, now_ns) = ((&self.resource, self.settings), self.clock.now_ns());
+        let counted = self.state.borrow_mut().count(batch, sending, self.patience, now_ns)?;
+        for ((_, gathered), counted) in batch.drain(..).zip(counted) {
+            tally.add(&gathered, counted);
+        }
+        Ok(())
     }
 
     /// A family's runs as they are now. None: some of it cannot be read now, or has changed since it was looked at.

@@ -8,7 +8,7 @@ use super::send::{Outgoing, Way, delivery};
 use super::summary::Summary;
 use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;
-use crate::config::{self, Config, Flags, Observed};
+use crate::config::{self, Config, File, Flags, Observed};
 use crate::delivery::DeadLetters;
 
 /// Written by Agno 3.1 against a mock provider: `examples/README.md`.
@@ -30,9 +30,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so nowhere without an endpoint.
-    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+    pub(super) fn observed(&self, file: &File) -> Result<Option<Observed>, config::Error> {
         let flags = self.flags();
-        let config = Config { flags: &flags, environment: &super::variable };
+        let config = Config { flags: &flags, environment: &super::variable, file };
         if config.names_endpoint() { config.observed() } else { Ok(None) }
     }
 
@@ -41,9 +41,9 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = arguments.flags();
-    let config = Config { flags: &flags, environment: &super::variable };
+    let config = Config { flags: &flags, environment: &super::variable, file };
     let destination = if config.names_endpoint() { Some(config.destination()?) } else { None };
     let mut resource = super::resource(config);
     resource.attributes.retain(|(name, _)| name != "deployment.environment.name");
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let sources = Sources { paths: vec![folder.database()], sessions_table: None, runs_table: None };
     let clock = Clock::System;
     let settings = arguments.said.settings(config)?;
-    let surveyed = super::survey(&sources).await?;
+    let surveyed = super::survey(&[sources]).await?;
     let families: Vec<_> = surveyed.families().collect();
     let mut gathered = surveyed.gather(&families, super::keep(settings), clock.now_ns()).await?;
     drop(folder);

@@ -2,14 +2,19 @@
 
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use crate::config::{self, File};
 use crate::export::print::Paint;
 use crate::observe::{Observing, is_for_people};
+
+/// Names the config file, as `--config` does.
+const CONFIG: &str = "AGNO_OTEL_CONFIG";
 
 /// A variable of ours that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,14 @@ pub(super) struct NotUtf8 {
 /// What is not there, or not UTF-8, is unset; [`expect_utf8`] refuses the latter.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
+}
+
+/// Reads the config file that was named, by the flag or else by its variable.
+pub(super) fn config_file(flag: Option<&Path>) -> anyhow::Result<File> {
+    let variable = env::var_os(CONFIG).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let path = flag.map(Path::to_owned).or(variable);
+    let file = path.map(|path| File::read(&path)).transpose().map_err(config::Error::from)?;
+    Ok(file.unwrap_or_default())
 }
 
 /// Refuses variables of ours that we cannot read.

@@ -4,10 +4,13 @@
 mod demo;
 mod environment;
 mod named;
+mod once;
 mod own;
+mod release;
 mod run;
 mod send;
 mod show;
+mod status;
 mod summary;
 
 use std::borrow::Cow;
@@ -21,16 +24,16 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Instrument as _;
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, File, Flags};
 use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
 use crate::export::print::plain;
 use crate::framework::{Keep, Oddities};
 use crate::intake::{Survey, Surveyed};
-use crate::otel::policy::{DEFAULT_LIMIT_BYTES, MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
+use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
-use crate::{config, observe, source};
+use crate::{config, follow, observe, source};
 use environment::{NotUtf8, variable};
 use named::Names;
 
@@ -41,8 +44,11 @@ use named::Names;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// TOML file of settings, which flags and variables win over [env: AGNO_OTEL_CONFIG; default: none is read]
+    #[arg(long, global = true, display_order = 500, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Say more on standard error; twice for every attempt. RUST_LOG is honoured too.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 501, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
@@ -52,9 +58,13 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
+    /// Tell what a state file holds: sources, what was counted, what waits to be delivered, what was refused.
+    Status(status::Arguments),
+    /// Requests the endpoint refused, kept by run: list them, try them again, forget them.
+    DeadLetters(status::Letters),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
-    /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+    /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
 
@@ -62,15 +72,15 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct Sources {
     /// SQLite databases, folders (JsonDb, or files with runs), files with runs (one, a list, or one per line), - for
-    /// standard input.
-    #[arg(required = true, value_name = "PATH")]
+    /// standard input. Default: the sources of the config file.
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
     /// A database that lacks it is read by default too, if another has it. Files of runs have no tables.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "paths")]
     sessions_table: Option<String>,
     /// Of all runs tables (or JsonDb files) read only this one, likewise.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "paths")]
     runs_table: Option<String>,
 }
 
@@ -102,9 +112,9 @@ struct Destination {
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Seconds to go on trying when the endpoint cannot be reached or says "later".
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    give_up_after: u64,
+    /// Seconds to go on trying when the endpoint cannot be reached or says "later" [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    give_up_after: Option<u64>,
     /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]
     #[arg(long, value_name = "NAME")]
     service_name: Option<String>,
@@ -117,8 +127,8 @@ struct Destination {
 struct Own {
     /// Send logs, spans and counters of agno-otel itself too, to the same endpoint, as service agno-otel
     /// [env: AGNO_OTEL_OBSERVE=true; default: off]
-    #[arg(long)]
-    observe: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    observe: Option<bool>,
 }
 
 /// What is said.
@@ -128,17 +138,17 @@ struct Said {
     /// short hash of long ones [env: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; default: none]
     #[arg(long, value_name = "HOW", value_enum)]
     content: Option<ContentMode>,
-    /// Bytes of an attribute with content; what is beyond is cut, and said to be.
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_LIMIT_BYTES as u64,
+    /// Bytes of an attribute with content; what is beyond is cut, and said to be [default: 65536]
+    #[arg(long, value_name = "BYTES",
         value_parser = clap::value_parser!(u64).range(MIN_LIMIT_BYTES as u64..=MAX_LIMIT_BYTES as u64))]
-    content_limit: u64,
+    content_limit: Option<u64>,
     /// Send user.id too. It is personal data.
-    #[arg(long)]
-    user_id: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    user_id: Option<bool>,
     /// Also send the names older dashboards and Jaeger read: gen_ai.client.token.usage,
     /// gen_ai.usage.cache_creation.input_tokens, …
-    #[arg(long)]
-    older_names: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    older_names: Option<bool>,
 }
 
 /// What of content is sent.
@@ -157,9 +167,14 @@ impl Said {
             Some(ContentMode::Full) => Mode::Full,
             None => config.content()?,
         };
-        let limit_bytes = usize::try_from(self.content_limit).unwrap_or(usize::MAX);
-        let content = Policy::new(mode, limit_bytes);
-        Ok(Settings { user_id: self.user_id, older_names: self.older_names, content })
+        let said = &config.file.sections;
+        let limit_bytes = self.content_limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let content = Policy::new(mode, limit_bytes.unwrap_or(said.content.limit_bytes));
+        Ok(Settings {
+            user_id: self.user_id.unwrap_or(said.content.user_id),
+            older_names: self.older_names.unwrap_or(said.names.older),
+            content,
+        })
     }
 }
 
@@ -174,8 +189,8 @@ enum Ended {
     Done = 0,
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
-    Interrupted = INTERRUPTED as isize,
-    Terminated = TERMINATED as isize,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 /// Exit codes of failures; documented in README.md.
@@ -199,6 +214,16 @@ struct AllRefused {
 #[error("standard input (-) is given twice; it can be read once")]
 struct StdinTwice;
 
+/// What comes in once cannot be looked at again.
+#[derive(Debug, thiserror::Error)]
+#[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
+struct StdinCounted;
+
+/// Nothing says what to read.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing to read: give a PATH, or a config file with a [[source]]")]
+struct NoSource;
+
 /// Stopped by a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("stopped by a signal; what was delivered before stays delivered, the rest was not sent")]
@@ -216,13 +241,14 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let observing = own::start(&arguments.command);
+    let file = environment::config_file(arguments.config.as_deref());
+    let begun = file.and_then(|file| Ok((own::start(&arguments.command, &file)?, file)));
     environment::log(
         arguments.verbose + u8::from(matches!(arguments.command, Command::Run(_))),
-        observing.as_ref().ok().and_then(Option::as_ref),
+        begun.as_ref().ok().and_then(|(observing, _)| observing.as_ref()),
     );
-    let (observing, ended) = match observing {
-        Ok(observing) => (observing, run(arguments.command)),
+    let (observing, ended) = match begun {
+        Ok((observing, file)) => (observing, run(arguments.command, file)),
         Err(error) => (None, Err(error)),
     };
     let is_stopped = ended.as_ref().is_err_and(anyhow::Error::is::<Stopped>);
@@ -241,12 +267,12 @@ pub fn main() -> ExitCode {
 
 /// Does the work on a thread of its own, so that a signal is heard while the work reads or computes. When one
 /// comes the process ends, and the thread with it.
-fn run(command: Command) -> anyhow::Result<Ended> {
+fn run(command: Command, file: File) -> anyhow::Result<Ended> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let worker = std::thread::Builder::new().name("work".to_owned());
     // Nobody listens any more once a signal has come.
     let ends_itself = matches!(command, Command::Run(_));
-    worker.spawn(move || tell.send(work(command)).ok()).context("cannot start")?;
+    worker.spawn(move || tell.send(work(command, &file)).ok()).context("cannot start")?;
     runtime()?.block_on(async {
         tokio::select! {
             ended = told => ended.context("the work broke off; this is a bug")?,
@@ -255,18 +281,20 @@ fn run(command: Command) -> anyhow::Result<Ended> {
     })
 }
 
-fn work(command: Command) -> anyhow::Result<Ended> {
-    if !matches!(command, Command::Show(_)) {
+fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
+    if matches!(command, Command::Send(_) | Command::Run(_) | Command::Demo(_)) {
         environment::expect_utf8()?;
         environment::warn_of_unfollowed();
     }
     let span = own::span(&command);
     let commanded = async {
         match command {
-            Command::Send(arguments) => send::run(*arguments).await,
-            Command::Run(arguments) => Box::pin(run::run(*arguments)).await,
-            Command::Show(arguments) => show::run(arguments).await,
-            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Send(arguments) => send::run(*arguments, file).await,
+            Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,
+            Command::Status(arguments) => status::status(&arguments, file),
+            Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
+            Command::Show(arguments) => show::run(arguments, file).await,
+            Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };
     let ended = runtime()?.block_on(commanded.instrument(span.clone()));
@@ -295,11 +323,13 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<TlsError>()
         || error.is::<observe::Error>()
         || error.is::<StdinTwice>()
+        || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()
+        || error.is::<StdinCounted>()
     {
         WRONG_USAGE
-    } else if error.is::<source::Error>() {
+    } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {
         SOURCE_FAILED
     } else if error.is::<AllRefused>() || gave_up(error) {
         DESTINATION_FAILED
@@ -343,32 +373,51 @@ fn resource(config: Config<'_>) -> Resource {
     config.resource(&uuid::Uuid::new_v4().to_string())
 }
 
+impl Sources {
+    /// What is to be read: what was said on the command line, else what the file says.
+    fn or_those_of(self, file: &File) -> Result<Vec<Self>, NoSource> {
+        if !self.paths.is_empty() {
+            return Ok(vec![self]);
+        }
+        let of_file = file.sections.source.iter().map(|source| Self {
+            paths: vec![file.source_path(source)],
+            sessions_table: source.sessions_table.clone(),
+            runs_table: source.runs_table.clone(),
+        });
+        let sources: Vec<Self> = of_file.collect();
+        if sources.is_empty() { Err(NoSource) } else { Ok(sources) }
+    }
+}
+
 /// Reads every source once. Nothing is sent before all could be read: telemetry of half the sources could not be
 /// completed later without counting it twice.
-async fn survey(sources: &Sources) -> anyhow::Result<Surveyed> {
-    if sources.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+async fn survey(sources: &[Sources]) -> anyhow::Result<Surveyed> {
+    if sources.iter().flat_map(|sources| &sources.paths).filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(StdinTwice.into());
     }
-    let mut names = Names::of(sources);
     let mut survey = Survey::default();
     let progress = spinner();
-    for path in &sources.paths {
-        let (before, odd_before) = (survey.decoded(), survey.oddities().clone());
-        progress.set_position(0);
-        progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
-        let mut accept = |spot, record: crate::Record| {
-            survey.accept(spot, record);
-            progress.set_position(survey.decoded() - before);
-        };
-        let read = own::reading(path);
-        let source = names.read(&source::Location::of(path), &mut accept).instrument(read.clone()).await?;
-        survey.add(source);
-        read.record("agno_otel.runs", survey.decoded() - before);
-        if survey.decoded() == before {
-            no_runs(path, &odd_before, survey.oddities())?;
+    for sources in sources {
+        let mut names = Names::of(sources);
+        for path in &sources.paths {
+            let (before, odd_before) = (survey.decoded(), survey.oddities().clone());
+            progress.set_position(0);
+            progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
+            let mut accept = |spot, record: crate::Record| {
+                survey.accept(spot, record);
+                progress.set_position(survey.decoded() - before);
+            };
+            let read = own::reading(path);
+            let source =
+                names.read(&source::Location::of(path), &mut accept).instrument(read.clone()).await?;
+            survey.add(source);
+            read.record("agno_otel.runs", survey.decoded() - before);
+            if survey.decoded() == before {
+                no_runs(path, &odd_before, survey.oddities())?;
+            }
         }
+        names.expect_met()?;
     }
-    names.expect_met()?;
     progress.finish_and_clear();
     Ok(survey.finish())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{Span, field, info, info_span, warn};
 
 use super::{Command, Ended, environment};
+use crate::config::File;
 use crate::observe::{self, Observing};
 
 /// How long the end waits for own telemetry to be sent.
@@ -14,11 +15,11 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Observes the command, if it asks for that.
-pub(super) fn start(command: &Command) -> anyhow::Result<Option<Observing>> {
+pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Observing>> {
     let observed = match command {
-        Command::Send(arguments) => arguments.observed()?,
-        Command::Demo(arguments) => arguments.observed()?,
-        Command::Run(_) | Command::Show(_) => None,
+        Command::Send(arguments) => arguments.observed(file)?,
+        Command::Demo(arguments) => arguments.observed(file)?,
+        Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -41,7 +42,7 @@ pub(super) fn span(command: &Command) -> Span {
     match command {
         Command::Send(_) => info_span!("send", otel.status_code = code, agno_otel.exit_code = code),
         Command::Demo(_) => info_span!("demo", otel.status_code = code, agno_otel.exit_code = code),
-        Command::Run(_) | Command::Show(_) => Span::none(),
+        Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => Span::none(),
     }
 }
 

@@ -12,35 +12,26 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::send::delivery;
-use super::{Ended, Said, Sources, Stopped, stopped};
+use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, File};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
-use crate::framework::Oddity;
-use crate::otel::request::{Chunk, metric_chunks};
-use crate::otel::{metrics, names};
-use crate::source::Tables;
+use crate::state::State;
 use crate::state::counted::Patience;
 use crate::state::records::History;
-use crate::state::{self, State};
 
 /// How often sources are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often an empty outbox is looked into.
 const OUTBOX_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of spans that make one request.
-const REQUEST_BYTES: usize = 1024 * 1024;
-/// A session without a new run for this long is recorded in histograms.
-const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
+pub(super) const REQUEST_BYTES: usize = 1024 * 1024;
 /// How long a trace waits for a parent that its run names and nobody knows.
 const PARENT_NS: u64 = 10 * 60 * 1_000_000_000;
 /// How long a trace waits for its run to end: people take their time to answer.
-const END_NS: u64 = 24 * 3600 * 1_000_000_000;
-/// Metrics of which nobody knows whether they arrived are sent again while they are younger than this: Prometheus takes
-/// older ones no more.
-const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
+pub(super) const END_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// How long the end may take after a first signal.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -55,14 +46,16 @@ pub(super) struct Arguments {
     #[command(flatten)]
     state: StateFile,
     /// What of the runs that are there already at first contact: count them, send only their traces, or skip them.
-    #[arg(long, value_name = "HOW", value_enum, default_value = "skip")]
-    history: HistoryMode,
-    /// Seconds between two releases of metrics.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
-    metrics_every: u64,
-    /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024 * 1024)]
-    outbox_limit: u64,
+    /// [default: skip]
+    #[arg(long, value_name = "HOW", value_enum)]
+    history: Option<HistoryMode>,
+    /// Seconds between two releases of metrics [default: 15]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    metrics_every: Option<u64>,
+    /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some
+    /// [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
+    outbox_limit: Option<u64>,
 }
 
 /// Where the state is kept.
@@ -70,8 +63,8 @@ pub(super) struct Arguments {
 pub(super) struct StateFile {
     /// File that keeps what was counted and what waits to be delivered [env: AGNO_OTEL_STATE; default:
     /// $XDG_STATE_HOME/agno-otel/state.db, or ~/.local/state/agno-otel/state.db]
-    #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) state: Option<PathBuf>,
 }
 
 /// No place for the state.
@@ -97,20 +90,28 @@ impl From<HistoryMode> for History {
 }
 
 impl StateFile {
-    /// The file, wherever it was named.
-    pub(super) fn path(&self) -> Result<PathBuf, NoStateFile> {
-        let named = self.state.clone().or_else(|| super::variable("AGNO_OTEL_STATE").map(PathBuf::from));
+    /// The file, where it was named.
+    pub(super) fn named(&self, file: &File) -> Option<PathBuf> {
+        let of_file = || Some(file.beside(&file.sections.state.file.as_ref()?.0));
+        let of_variable = || super::variable("AGNO_OTEL_STATE").map(PathBuf::from);
+        self.state.clone().or_else(of_variable).or_else(of_file)
+    }
+
+    /// The file, where it was named or where it is by default.
+    pub(super) fn path(&self, file: &File) -> Result<PathBuf, NoStateFile> {
         let folder = || {
             let own = super::variable("XDG_STATE_HOME").map(PathBuf::from);
             own.or_else(|| Some(Path::new(&super::variable("HOME")?).join(".local/state")))
         };
-        named.or_else(|| Some(folder()?.join("agno-otel/state.db"))).ok_or(NoStateFile)
+        self.named(file).or_else(|| Some(folder()?.join("agno-otel/state.db"))).ok_or(NoStateFile)
     }
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
-    let config = Config { flags: &flags, environment: &super::variable };
+    let config = Config { flags: &flags, environment: &super::variable, file };
+    let sources = arguments.sources.or_those_of(file)?;
+    let history = arguments.history.map_or(file.sections.run.history, History::from);
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     let to = || -> anyhow::Result<Delivery> {
@@ -119,15 +120,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     };
     let (spans, mut metrics) = (to()?, to()?);
     metrics.set_patience(Duration::ZERO);
-    let state = State::open(&arguments.state.path()?)?;
+    let followers = once::followers(&sources, history)?;
+    let state = State::open(&arguments.state.path(file)?)?;
     let resource = config.resource(state.instance_id());
-    let tables = Tables {
-        sessions: arguments.sources.sessions_table.clone(),
-        runs: arguments.sources.runs_table.clone(),
-    };
-    let history = History::from(arguments.history);
-    let paths = arguments.sources.paths.into_iter();
-    let followers: Vec<Follower> = paths.map(|path| Follower::new(path, tables.clone(), history)).collect();
     info!(
         state = %state.path().display(), target = spans.target(Signal::Traces), sources = followers.len(),
         "following; stop with Ctrl-C"
@@ -137,10 +132,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         resource,
         settings,
         patience: Patience { parent_ns: PARENT_NS, end_ns: END_NS },
-        outbox_limit: arguments.outbox_limit,
+        outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
         clock,
     };
-    let every = Duration::from_secs(arguments.metrics_every);
+    let every = arguments.metrics_every.map(Duration::from_secs);
+    let every = every.unwrap_or(file.sections.run.metrics_every);
     let stopped = follow(&following, followers, spans, metrics, every).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })
@@ -159,7 +155,7 @@ async fn follow(
         tokio::try_join!(
             count(following, &mut followers, stopping.clone()),
             deliver(following, &mut spans, stopping.clone()),
-            release(following, &mut metrics, every, stopping.clone()),
+            release_at_intervals(following, &mut metrics, every, stopping.clone()),
         )
     };
     tokio::pin!(work);
@@ -194,7 +190,7 @@ async fn count(
         for follower in &mut *followers {
             follower.look(following).await?;
         }
-        while !*stopping.borrow() && following.count_due(followers).await?.runs > 0 {}
+        while !*stopping.borrow() && following.count_due(followers).await?.families > 0 {}
         let waiting = following.state.borrow().waiting()?;
         if is_full != (waiting.bytes >= following.outbox_limit) {
             is_full = !is_full;
@@ -208,7 +204,7 @@ async fn count(
                 info!("the outbox has room again");
             }
         }
-        let quiet_since_ns = following.clock.now_ns().saturating_sub(QUIET_NS);
+        let quiet_since_ns = following.clock.now_ns().saturating_sub(release::QUIET_NS);
         following.state.borrow_mut().close_sessions(quiet_since_ns)?;
         if pause(&mut stopping, LOOK_EVERY).await {
             return Ok(());
@@ -250,30 +246,14 @@ async fn deliver(
         }
         let now_ns = following.clock.now_ns();
         let mut state = following.state.borrow_mut();
-        count_sent(&mut state, &reported, &delivery.report.traces);
+        release::count_sent(&mut state, &reported, &delivery.report.traces);
         reported = delivery.report.traces.clone();
         state.delivered(waiting.up_to, &refusals, now_ns)?;
     }
 }
 
-/// Counts what became of requests since the last time.
-fn count_sent(state: &mut State, before: &delivery::Sent, after: &delivery::Sent) {
-    let ledger = state.ledger();
-    for (outcome, count) in &after.attempts {
-        let more = count - before.attempts.get(outcome).copied().unwrap_or(0);
-        ledger.add(&names::BRIDGE_ATTEMPTS, vec![(names::BRIDGE_OUTCOME, (*outcome).to_owned())], more);
-    }
-    let reasons = [
-        ("refused", after.refused_items - before.refused_items),
-        ("rejected", after.rejected - before.rejected),
-    ];
-    for (reason, more) in reasons {
-        ledger.add(&names::BRIDGE_DROPPED, vec![(names::BRIDGE_REASON, reason.to_owned())], more);
-    }
-}
-
 /// Releases every series at an interval, and once more at the end.
-async fn release(
+async fn release_at_intervals(
     following: &Following,
     delivery: &mut Delivery,
     every: Duration,
@@ -283,97 +263,11 @@ async fn release(
     loop {
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
-        if settle(following, delivery).await? {
-            let chunks = prepare(following)?;
-            match attempt(delivery, &chunks).await? {
-                Outcome::Arrived => end(following, delivery, true)?,
-                Outcome::Nowhere | Outcome::Refused => end(following, delivery, false)?,
-                // Its like is settled before the next release.
-                Outcome::Unknown => {}
-            }
+        if release::settle(following, delivery).await?.is_none() {
+            release::newest(following, delivery).await?;
         }
         if is_last {
             return Ok(());
         }
     }
-}
-
-/// Sends again what may have arrived: it was under way when we were killed, or nobody answered. False: nobody knows yet.
-///
-/// A birth that did not arrive is lost if it is taken for one that did; one that did counts twice if it is not.
-async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
-    let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
-    let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
-    if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
-        following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
-        return Ok(true);
-    }
-    match attempt(delivery, &[chunk]).await? {
-        Outcome::Arrived => end(following, delivery, true)?,
-        Outcome::Refused => end(following, delivery, false)?,
-        // It arrived nowhere now; of the times before nobody knows.
-        Outcome::Nowhere | Outcome::Unknown => return Ok(false),
-    }
-    Ok(true)
-}
-
-fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
-    let now_ns = following.clock.now_ns();
-    let mut state = following.state.borrow_mut();
-    state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
-    let ledger = state.ledger();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
-    ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
-    let folded = ledger.oddities().count(Oddity::FoldedValue);
-    ledger.set(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
-    let series = ledger.series_count() as u64 + 1;
-    ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
-    state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
-}
-
-/// How the requests of a release ended.
-enum Outcome {
-    /// All were taken or refused, and some were taken.
-    Arrived,
-    /// All were refused.
-    Refused,
-    /// Surely none was taken.
-    Nowhere,
-    /// Some may have been taken, and some may not.
-    Unknown,
-}
-
-/// Attempts each request once.
-async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<Outcome> {
-    let (mut all_ended, mut may_have_arrived) = (true, false);
-    delivery.report = delivery::Report::default();
-    for chunk in chunks {
-        let request = Request { signal: Signal::Metrics, chunks: std::slice::from_ref(chunk) };
-        match delivery.deliver(&request).await {
-            Ok(()) => {}
-            Err(delivery::Error::GaveUp { may_have_arrived: may, reason, .. }) => {
-                info!(reason, "metrics are sent again with the next release");
-                all_ended = false;
-                may_have_arrived |= may;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(match (all_ended, delivery.has_delivered()) {
-        (true, true) => Outcome::Arrived,
-        (true, false) => Outcome::Refused,
-        (false, false) if !may_have_arrived => Outcome::Nowhere,
-        (false, _) => Outcome::Unknown,
-    })
-}
-
-/// Notes how a release ended.
-fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
-    let refusals = delivery.take_refusals();
-    for refusal in &refusals {
-        warn!(points = refusal.items, reason = refusal.reason, "metrics were refused");
-    }
-    // Metrics need no dead letters: the next release holds them all.
-    following.state.borrow_mut().released(may_have_arrived, &[], following.clock.now_ns())
 }

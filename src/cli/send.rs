@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::run::StateFile;
 use super::summary::Summary;
-use super::{AllRefused, Ended, Said, Sources};
+use super::{AllRefused, Ended, Said, Sources, once};
 use crate::clock::Clock;
-use crate::config::{self, Config, Destination, Observed};
+use crate::config::{self, Config, Destination, File, Observed};
 use crate::delivery::{self, DeadLetters, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
@@ -42,6 +43,9 @@ pub(super) struct Arguments {
     /// Keep what the destination refuses: requests are appended to this file, as lines of OTLP/JSON.
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     dead_letters: Option<PathBuf>,
+    /// Count in this state file: what was counted there before is not counted again [env: AGNO_OTEL_STATE]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "dead_letters"])]
+    state: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -49,9 +53,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Where the bridge's own telemetry goes, if it is asked for: with the run's, so not beside a file.
-    pub(super) fn observed(&self) -> Result<Option<Observed>, config::Error> {
+    pub(super) fn observed(&self, file: &File) -> Result<Option<Observed>, config::Error> {
         let flags = self.destination.flags();
-        let config = Config { flags: &flags, environment: &super::variable };
+        let config = Config { flags: &flags, environment: &super::variable, file };
         if self.to.is_some() { Ok(None) } else { config.observed() }
     }
 }
@@ -82,24 +86,37 @@ pub(super) struct OwnSource {
     path: String,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
-    let config = Config { flags: &flags, environment: &super::variable };
-    for path in arguments.to.iter().chain(&arguments.dead_letters) {
-        refuse_own_source(path, &arguments.sources.paths)?;
+    let config = Config { flags: &flags, environment: &super::variable, file };
+    let sources = arguments.sources.or_those_of(file)?;
+    let of_file = || Some(file.beside(&file.sections.send.dead_letters.as_ref()?.0));
+    // In a file, everything is taken.
+    let dead_letters = arguments.dead_letters.or_else(of_file).filter(|_| arguments.to.is_none());
+    for path in arguments.to.iter().chain(&dead_letters) {
+        for sources in &sources {
+            refuse_own_source(path, &sources.paths)?;
+        }
     }
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
+    let patience = arguments.destination.give_up_after.map(Duration::from_secs);
+    let patience = patience.unwrap_or(file.sections.send.give_up_after);
+    let named = StateFile { state: arguments.state.clone() }.named(file);
+    if let Some(state) = named.filter(|_| arguments.to.is_none()) {
+        let sent = Box::pin(once::send(&sources, &state, (config, settings), patience)).await?;
+        super::write_out(&text_of(&sent, arguments.json)?)?;
+        return sent.ended();
+    }
     // What cannot work is said before anything is read.
     let mut way = if let Some(path) = &arguments.to {
         Way::File(OtlpJson::create(path), Box::default())
     } else {
-        let patience = Duration::from_secs(arguments.destination.give_up_after);
-        let dead_letters = arguments.dead_letters.as_deref().map(OtlpJson::append);
+        let dead_letters = dead_letters.as_deref().map(OtlpJson::append);
         let dead_letters = dead_letters.map_or(DeadLetters::Nowhere, DeadLetters::File);
         Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
-    let surveyed = super::survey(&arguments.sources).await?;
+    let surveyed = super::survey(&sources).await?;
     let resource = super::resource(config);
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
     let progress = bar(surveyed.len());
@@ -111,14 +128,18 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     }
     progress.finish_and_clear();
     let sent = outgoing.finish(&surveyed).await?;
-    let summary = Summary { sent: &sent };
-    let text = if arguments.json { summary.json()? } else { summary.text() };
+    let text = text_of(&sent, arguments.json)?;
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
     } else {
         super::write_out(&text)?;
     }
     sent.ended()
+}
+
+fn text_of(sent: &Sent, json: bool) -> serde_json::Result<String> {
+    let summary = Summary { sent };
+    if json { summary.json() } else { Ok(summary.text()) }
 }
 
 /// The same file under another name is the same file, and what SQLite keeps beside a database belongs to it.
@@ -170,6 +191,8 @@ pub(super) enum Way {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) records: u64,
+    /// Records that were counted before, where there is a state file.
+    pub(super) known: Option<u64>,
     /// Runs of agents, teams and workflows.
     pub(super) runs: [usize; 3],
     pub(super) tokens: Tokens,
@@ -181,7 +204,7 @@ pub(super) struct Sent {
     /// Where spans and metrics went.
     pub(super) targets: Vec<String>,
     pub(super) report: Report,
-    gave_up: Option<delivery::Error>,
+    pub(super) gave_up: Option<delivery::Error>,
 }
 
 /// Telemetry on its way: spans family by family, metrics at the end, so that an exemplar never points at a trace that is
@@ -355,7 +378,7 @@ impl Sent {
     }
 }
 
-fn bar(records: usize) -> ProgressBar {
+pub(super) fn bar(records: usize) -> ProgressBar {
     let progress = ProgressBar::with_draw_target(Some(records as u64), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} records ({elapsed})");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Ended, Said, Sources};
 use crate::clock::Clock;
-use crate::config::{Config, Flags};
+use crate::config::{Config, File, Flags};
 use crate::export::otlp_json::OtlpJson;
 use crate::export::print::{plain, waterfall};
 use crate::export::{Request, Signal};
@@ -34,11 +34,11 @@ struct NoSuchRun {
     traces: usize,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = Flags::default();
-    let config = Config { flags: &flags, environment: &super::variable };
+    let config = Config { flags: &flags, environment: &super::variable, file };
     let settings = arguments.said.settings(config)?;
-    let surveyed = super::survey(&arguments.sources).await?;
+    let surveyed = super::survey(&arguments.sources.or_those_of(file)?).await?;
     let mut shown = if arguments.json {
         super::environment::expect_utf8()?;
         Shown::Json(OtlpJson::create(Path::new("-")), super::resource(config))

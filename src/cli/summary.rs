@@ -23,6 +23,9 @@ impl Summary<'_> {
         };
         let all = grouped((agents + teams + workflows) as u64);
         let kinds = format!("{all} (agents {agents}, teams {teams}, workflows {workflows})");
+        if let Some(known) = sent.known.filter(|known| *known > 0) {
+            line("known", &format!("{} counted before, and not again", counted(known, "record")));
+        }
         line("runs", &format!("{kinds} in {}", counted(sent.sessions as u64, "session")));
         line("spans", &format!("{} in {}", grouped(sent.spans), counted(sent.traces, "trace")));
         line("series", &grouped(sent.series as u64));
@@ -69,6 +72,7 @@ impl Summary<'_> {
         }
         let summary = json!({
             "records": sent.records,
+            "records_known": sent.known,
             "runs": {"agent": agents, "team": teams, "workflow": workflows},
             "sessions": sent.sessions,
             "traces": sent.traces,

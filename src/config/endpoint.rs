@@ -1,4 +1,5 @@
-//! Where requests of one signal go: flags over the signal's own variables over the general ones.
+//! Where requests of one signal go: flags over the signal's own variables over the general ones, and those over the
+//! config file, where the signal's own section wins likewise.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl Config<'_> {
     fn protocol(&self, signal: Service) -> Result<Protocol, Error> {
         let setting = self.setting(signal, ("--protocol", self.flags.protocol.as_ref()), "PROTOCOL");
         let Some((name, value)) = setting else {
-            return Ok(Protocol::HttpProtobuf);
+            let said = self.file.of(signal, |keys| keys.protocol);
+            return Ok(said.map_or(Protocol::HttpProtobuf, |(_, protocol)| protocol));
         };
         match value.trim().to_ascii_lowercase().as_str() {
             "http/protobuf" => Ok(Protocol::HttpProtobuf),
@@ -85,17 +87,8 @@ impl Config<'_> {
         signal: Service,
         protocol: Protocol,
     ) -> Result<(Uri, Option<(HeaderName, HeaderValue)>), Error> {
-        let (signal, path) = names(signal);
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        let (name, value, base) = if let Some(flag) = &self.flags.endpoint {
-            ("--endpoint".to_owned(), flag.clone(), true)
-        } else if let Some(value) = self.get(&own) {
-            (own, value, false)
-        } else {
-            let general = "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned();
-            let value = self.get(&general).unwrap_or_else(|| default_endpoint(protocol).to_owned());
-            (general, value, true)
-        };
+        let (_, path) = names(signal);
+        let (name, value, base) = self.address(signal, protocol)?;
         let (address, query) =
             value.trim().split_once('?').map_or((value.trim(), None), |(a, q)| (a, Some(q)));
         let (mut address, user) = split_user(address);
@@ -116,12 +109,35 @@ impl Config<'_> {
         Ok((url, user.and_then(basic)))
     }
 
+    /// What was said, with its name, and whether it is the base of the URL.
+    fn address(&self, signal: Service, protocol: Protocol) -> Result<(String, String, bool), Error> {
+        if let Some(flag) = &self.flags.endpoint {
+            return Ok(("--endpoint".to_owned(), flag.clone(), true));
+        }
+        let (part, _) = names(signal);
+        let (own, general) = (format!("OTEL_EXPORTER_OTLP_{part}_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT");
+        if let Some(value) = self.get(&own) {
+            return Ok((own, value, false));
+        }
+        if let Some(value) = self.get(general) {
+            return Ok((general.to_owned(), value, true));
+        }
+        match self.file.endpoint(signal) {
+            Some((name, value, is_own)) => {
+                let value = self.open(&name, value)?;
+                Ok((name, value, !is_own))
+            }
+            None => Ok((general.to_owned(), default_endpoint(protocol).to_owned(), true)),
+        }
+    }
+
     /// Of gRPC endpoints that say no scheme: whether they are to be reached without TLS.
     fn is_insecure(&self) -> bool {
         self.get("OTEL_EXPORTER_OTLP_INSECURE").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
-    /// Headers in the form of W3C baggage: `name=value,name=value`, percent-encoded. Flags come on top.
+    /// Headers in the form of W3C baggage: `name=value,name=value`, percent-encoded, or else those of the file. Flags
+    /// come on top.
     fn headers(&self, signal: Service) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         if let Some((name, value)) = self.setting(signal, ("", None), "HEADERS") {
@@ -134,6 +150,12 @@ impl Config<'_> {
                 });
                 let (key, value) =
                     decoded.ok_or_else(|| Error::Header { name: name.clone(), place: place + 1 })?;
+                headers.insert(key, value);
+            }
+        } else {
+            for (name, key, value) in self.file.headers(signal) {
+                let value = self.open(&name, value)?;
+                let (key, value) = header(key, &value).ok_or(Error::HeaderValue { name })?;
                 headers.insert(key, value);
             }
         }
@@ -151,7 +173,7 @@ impl Config<'_> {
             return Ok(timeout);
         }
         let Some((name, value)) = self.setting(signal, ("", None), "TIMEOUT") else {
-            return Ok(DEFAULT_TIMEOUT);
+            return Ok(self.file.of(signal, |keys| keys.timeout).map_or(DEFAULT_TIMEOUT, |(_, said)| said));
         };
         let milliseconds: Option<u64> = value.trim().parse().ok();
         let milliseconds = milliseconds.filter(|milliseconds| *milliseconds > 0);
@@ -163,6 +185,9 @@ impl Config<'_> {
     fn compression(&self, signal: Service, url: &Uri) -> Result<Compression, Error> {
         let setting = self.setting(signal, ("--compression", self.flags.compression.as_ref()), "COMPRESSION");
         let Some((name, value)) = setting else {
+            if let Some((_, said)) = self.file.of(signal, |keys| keys.compression) {
+                return Ok(said);
+            }
             return Ok(if is_loopback(url) { Compression::None } else { Compression::Gzip });
         };
         match value.trim().to_ascii_lowercase().as_str() {
@@ -174,14 +199,19 @@ impl Config<'_> {
     }
 
     fn tls(&self, signal: Service) -> Result<Tls, Error> {
-        let file = |flag: (&str, &Option<String>), name| {
-            self.setting(signal, (flag.0, flag.1.as_ref()), name)
-                .map(|(name, path)| (name, PathBuf::from(path)))
+        let flags = self.flags;
+        let said = |flag: (&str, &Option<String>), name| {
+            let setting = self.setting(signal, (flag.0, flag.1.as_ref()), name);
+            setting.map(|(name, path)| (name, PathBuf::from(path)))
         };
-        let roots = file(("--certificate", &self.flags.certificate), "CERTIFICATE");
-        let certificate =
-            file(("--client-certificate", &self.flags.client_certificate), "CLIENT_CERTIFICATE");
-        let key = file(("--client-key", &self.flags.client_key), "CLIENT_KEY");
+        let roots = said(("--certificate", &flags.certificate), "CERTIFICATE")
+            .or_else(|| self.file.path(signal, "certificate", |keys| keys.certificate.as_ref()));
+        let certificate = said(("--client-certificate", &flags.client_certificate), "CLIENT_CERTIFICATE")
+            .or_else(|| {
+                self.file.path(signal, "client_certificate", |keys| keys.client_certificate.as_ref())
+            });
+        let key = said(("--client-key", &flags.client_key), "CLIENT_KEY")
+            .or_else(|| self.file.path(signal, "client_key", |keys| keys.client_key.as_ref()));
         let identity = match (certificate, key) {
             (Some((_, certificate)), Some((_, key))) => Some(Identity { certificate, key }),
             (None, None) => None,

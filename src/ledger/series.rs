@@ -7,7 +7,7 @@ use crate::otel::names::{Instrument, Metric};
 
 /// The older point of a pair is stamped this much before the newer.
 const PAIR_DISTANCE_NS: u64 = 1_000_000_000;
-/// Stamps of one series are at least this far apart; a database of samples keeps milliseconds.
+/// Stamps of one series are at least this far apart.
 const STAMP_STEP_NS: u64 = 1_000_000;
 
 /// Which series: a metric with one set of attribute values.
@@ -182,15 +182,14 @@ impl Series {
     }
 
     pub(super) fn release(&mut self, now_ns: u64) -> Released {
-        let next_stamp_ns = self.last_stamp_ns.saturating_add(STAMP_STEP_NS);
         let moved = self.value != self.last && self.key.metric.instrument != Instrument::Gauge;
-        // A pair needs room for both.
-        let room_ns = if moved { STAMP_STEP_NS } else { 0 };
-        let at_ns = now_ns.max(next_stamp_ns.saturating_add(room_ns));
+        // Room for the pair behind the last stamp, for what was stamped there may never have arrived.
+        let steps = if moved { 2 } else { 1 };
+        let at_ns = now_ns.max(self.last_stamp_ns.saturating_add(steps * STAMP_STEP_NS));
         let start_ns = *self.start_ns.get_or_insert(at_ns.saturating_sub(2 * PAIR_DISTANCE_NS));
+        let earliest = self.last_stamp_ns.saturating_add(STAMP_STEP_NS).max(start_ns + 1);
         let before = moved.then(|| Point {
-            // After what was stamped already, and never left out: what stands there may not have arrived.
-            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(next_stamp_ns).max(start_ns + 1),
+            at_ns: at_ns.saturating_sub(PAIR_DISTANCE_NS).max(earliest),
             value: self.last.clone(),
             exemplars: Vec::new(),
         });
@@ -289,22 +288,39 @@ mod tests {
     #[test]
     fn the_older_point_of_a_pair_never_stands_on_a_stamp_that_was_sent() {
         let first_ns = 10 * SECOND_NS;
-        for (later_ns, older_ns) in [
-            (2 * SECOND_NS, first_ns + SECOND_NS),
-            (SECOND_NS + 1, first_ns + MS),
-            (SECOND_NS, first_ns + MS),
-            (2 * MS, first_ns + MS),
+        for (later_ns, older_ns, newer_ns) in [
+            (2 * SECOND_NS, SECOND_NS, 2 * SECOND_NS),
+            (SECOND_NS + 1, MS, SECOND_NS + 1),
+            (SECOND_NS, MS, SECOND_NS),
+            (MS, MS, 2 * MS),
         ] {
             let mut series = born(&names::TOKEN_USAGE);
             series.record(&names::TOKEN_USAGE, 3, None);
             let first = series.release(first_ns);
             series.record(&names::TOKEN_USAGE, 4, None);
             let second = series.release(first_ns + later_ns);
-            assert_eq!(second.before.as_ref().map(|point| point.at_ns), Some(older_ns), "{later_ns} later");
-            assert!(second.before.is_none_or(|point| point.value == Value::Number(3)));
-            assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + later_ns));
+            let older = second.before.unwrap();
+            assert_eq!(
+                (older.value, older.at_ns),
+                (Value::Number(3), first_ns + older_ns),
+                "{later_ns} later"
+            );
+            assert_eq!((second.now.value, second.now.at_ns), (Value::Number(7), first_ns + newer_ns));
             assert_eq!((second.start_ns, first.start_ns), (8 * SECOND_NS, 8 * SECOND_NS));
         }
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_released_again_with_the_value_before_it() {
+        let mut series = born(&names::TOKEN_USAGE);
+        for (number, at_ns) in [(3, 10 * SECOND_NS), (4, 10 * SECOND_NS + MS)] {
+            series.record(&names::TOKEN_USAGE, number, None);
+            let older = series.release(at_ns).before.unwrap();
+            assert_eq!(older.value, Value::Number(0), "a birth that never arrived is a birth");
+            series.withdraw();
+        }
+        let last = series.release(20 * SECOND_NS);
+        assert_eq!((last.before.unwrap().value, last.now.value), (Value::Number(0), Value::Number(7)));
     }
 
     #[test]

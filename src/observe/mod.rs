@@ -88,7 +88,7 @@ pub fn start(to: Observed) -> Result<Observing, Error> {
     let metrics = Way::to(to.metrics, Service::Metrics, points, &runtime)?;
     let logs = Way::to(to.logs, Service::Logs, records, &runtime)?;
     let fates = [&traces, &metrics, &logs].map(Way::fate);
-    let resource = resource();
+    let resource = resource(to.attributes);
     Ok(Observing {
         traces: tracer_provider(traces, resource.clone())?,
         metrics: meter_provider(metrics, resource.clone())?,
@@ -143,13 +143,14 @@ fn configured<B: WithExportConfig + WithHttpConfig>(builder: B, way: Way) -> B {
 }
 
 /// Whose telemetry it is. `OTEL_RESOURCE_ATTRIBUTES` counts too, but for what names a service: that is the agents'.
-fn resource() -> Resource {
+fn resource(attributes: Vec<(String, String)>) -> Resource {
+    let said = attributes.into_iter().map(|(name, value)| KeyValue::new(name, value));
     let own = [
         KeyValue::new("service.name", SERVICE_NAME),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", uuid::Uuid::new_v4().to_string()),
     ];
-    Resource::builder().with_attributes(own).build()
+    Resource::builder().with_attributes(said).with_attributes(own).build()
 }
 
 /// True for what this crate says in its own words. What it is built of says more, and some of that while telemetry
@@ -217,7 +218,7 @@ impl Observing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Flags};
+    use crate::config::{Config, File, Flags};
     use tracing::{error, info_span};
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -225,8 +226,8 @@ mod tests {
     fn only_what_is_said_here_for_everyone_is_taken() {
         // Nobody listens there, so that all that was taken is lost, and counted.
         let endpoint = Some("http://127.0.0.1:1".to_owned());
-        let flags = Flags { endpoint, observe: true, ..Flags::default() };
-        let config = Config { flags: &flags, environment: &|_| None };
+        let flags = Flags { endpoint, observe: Some(true), ..Flags::default() };
+        let config = Config { flags: &flags, environment: &|_| None, file: &File::default() };
         let observing = start(config.observed().unwrap().unwrap()).unwrap();
         let subscriber = tracing_subscriber::registry().with(observing.layer());
         tracing::subscriber::with_default(subscriber, || {

@@ -24,12 +24,12 @@ pub struct Patience {
 /// What became of a family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Runs in it, known ones included.
-    pub runs: u64,
-    /// Of these, runs never seen before.
+    /// Runs never seen before.
     pub new_runs: u64,
     /// Traces put into the outbox.
     pub traces: u64,
+    /// Spans put into the outbox.
+    pub spans: u64,
 }
 
 /// What is known of a run from before.
@@ -39,31 +39,34 @@ struct Known {
 }
 
 impl State {
-    /// Counts a family and puts the traces of its runs that are over into the outbox: all of it, or nothing.
+    /// Counts families and puts the traces of their runs that are over into the outbox: all of it, or nothing.
     ///
     /// A trace is sent once. What a run spends is counted as it grows.
     pub fn count(
         &mut self,
-        due: Due,
-        gathered: &Gathered,
+        families: &[(Due, Gathered)],
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
-    ) -> Result<Counted, Error> {
+    ) -> Result<Vec<Counted>, Error> {
         self.commit(|state| {
-            let known = state.recall(gathered)?;
-            state.ledger.set_history(due.history != History::Count);
-            gathered.observe(&mut state.ledger, settings);
-            state.ledger.set_history(false);
-            let (traces, again_ns) =
-                state.send_traces(due, gathered, &known, (resource, settings), patience, now_ns)?;
-            state.store_runs(gathered, &known, now_ns)?;
+            let mut all = Vec::new();
+            for (due, gathered) in families {
+                let known = state.recall(gathered)?;
+                state.ledger.set_history(due.history != History::Count);
+                gathered.observe(&mut state.ledger, settings);
+                state.ledger.set_history(false);
+                let (sent, again_ns) =
+                    state.send_traces(*due, gathered, &known, (resource, settings), patience, now_ns)?;
+                state.store_runs(gathered, &known, now_ns)?;
+                state.settle(due.family, again_ns)?;
+                let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
+                all.push(Counted { new_runs, ..sent });
+            }
             state.store_sessions(now_ns)?;
             state.store_series()?;
             state.ledger.forget_runs();
-            state.settle(due.family, again_ns)?;
-            let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
-            Ok(Counted { runs: known.len() as u64, new_runs, traces })
+            Ok(all)
         })
     }
 
@@ -101,7 +104,7 @@ impl State {
         Ok(())
     }
 
-    /// Puts into the outbox what is over and was not sent. Returns how many traces, and when to look again for those that
+    /// Puts into the outbox what is over and was not sent. Returns how much that was, and when to look again for those that
     /// are waited for.
     fn send_traces(
         &mut self,
@@ -111,7 +114,7 @@ impl State {
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
-    ) -> Result<(u64, Option<u64>), Error> {
+    ) -> Result<(Counted, Option<u64>), Error> {
         let mut again_ns = None;
         let mut wanted = Vec::new();
         for trace in &gathered.forest.traces {
@@ -131,16 +134,17 @@ impl State {
             self.mark_sent(key, now_ns)?;
         }
         if due.history == History::Skip {
-            return Ok((0, again_ns));
+            return Ok((Counted::default(), again_ns));
         }
-        let mut traces = 0;
+        let mut sent = Counted::default();
         for trace in gathered.traces_of(settings, &|root| wanted.contains(&root)) {
-            traces += 1;
+            sent.traces += 1;
             for chunk in view_chunks(&trace, resource) {
+                sent.spans += chunk.items;
                 self.put(&chunk, now_ns)?;
             }
         }
-        Ok((traces, again_ns))
+        Ok((sent, again_ns))
     }
 
     fn mark_sent(&mut self, key: &RunKey, now_ns: u64) -> Result<(), Error> {

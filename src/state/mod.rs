@@ -12,6 +12,7 @@
 //! The file belongs to one process at a time, and holds no content unless sending content was asked for.
 
 pub mod counted;
+pub mod glance;
 pub mod outbox;
 pub mod records;
 

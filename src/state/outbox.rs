@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{Error, State};
 use crate::delivery::Refusal;
-use crate::otel::request::Chunk;
+use crate::otel::request::{Chunk, Signal};
 
 /// Requests taken out of the outbox at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,20 +81,38 @@ impl State {
         self.amount("outbox")
     }
 
-    /// What was refused and is kept.
-    pub fn dead_letters(&self) -> Result<Amount, Error> {
-        self.amount("dead_letters")
+    fn amount(&self, table: &str) -> Result<Amount, Error> {
+        let amounts = self.query(&Amount::sql(table), [], Amount::of_row)?;
+        Ok(amounts.into_iter().next().unwrap_or_default())
     }
 
-    fn amount(&self, table: &str) -> Result<Amount, Error> {
-        let sql = format!("SELECT count(*), coalesce(sum(length(bytes)), 0), min(added_ns) FROM {table}");
-        let amounts = self.query(&sql, [], |row| {
-            Ok(Amount {
-                requests: row.get::<_, i64>(0)?.cast_unsigned(),
-                bytes: row.get::<_, i64>(1)?.cast_unsigned(),
-                since_ns: row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned),
-            })
-        })?;
-        Ok(amounts.into_iter().next().unwrap_or_default())
+    /// Puts refused spans back into the outbox. Returns how many requests.
+    pub fn retry_dead_letters(&mut self) -> Result<usize, Error> {
+        self.commit(|state| {
+            let sql = "INSERT INTO outbox (bytes, items, added_ns)
+                       SELECT bytes, items, added_ns FROM dead_letters WHERE signal = ?1 ORDER BY id";
+            let count = state.execute(sql, [Signal::Traces.name()])?;
+            state.execute("DELETE FROM dead_letters WHERE signal = ?1", [Signal::Traces.name()])?;
+            Ok(count)
+        })
+    }
+
+    /// Forgets what was refused. Returns how many requests.
+    pub fn drop_dead_letters(&mut self) -> Result<usize, Error> {
+        self.execute("DELETE FROM dead_letters", [])
+    }
+}
+
+impl Amount {
+    pub(super) fn sql(table: &str) -> String {
+        format!("SELECT count(*), coalesce(sum(length(bytes)), 0), min(added_ns) FROM {table}")
+    }
+
+    pub(super) fn of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            requests: row.get::<_, i64>(0)?.cast_unsigned(),
+            bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+            since_ns: row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned),
+        })
     }
 }

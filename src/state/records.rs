@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::{Error, State};
+pub use crate::config::History;
 use crate::framework::agno::DecodedRun;
 use crate::source::Spot;
 
@@ -38,32 +39,19 @@ pub struct Due {
     pub history: History,
 }
 
-/// What is wanted of runs that were there before we came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum History {
-    /// They are counted, and their traces sent.
-    Count,
-    /// Their traces are sent, with their own times; counters are left alone.
-    Traces,
-    /// Nothing; what they spend from now on is counted.
-    Skip,
+fn number(history: History) -> i64 {
+    match history {
+        History::Count => 0,
+        History::Traces => 1,
+        History::Skip => 2,
+    }
 }
 
-impl History {
-    fn number(self) -> i64 {
-        match self {
-            Self::Count => 0,
-            Self::Traces => 1,
-            Self::Skip => 2,
-        }
-    }
-
-    fn of_number(number: i64) -> Self {
-        match number {
-            0 => Self::Count,
-            1 => Self::Traces,
-            _ => Self::Skip,
-        }
+fn of_number(number: i64) -> History {
+    match number {
+        0 => History::Count,
+        1 => History::Traces,
+        _ => History::Skip,
     }
 }
 
@@ -148,7 +136,7 @@ impl State {
             self.execute(
                 "INSERT INTO due VALUES (?1, 0, ?2)
                  ON CONFLICT DO UPDATE SET at_ns = 0, history = min(history, excluded.history)",
-                params![family, history.number()],
+                params![family, number(history)],
             )?;
         }
         Ok(())
@@ -190,7 +178,7 @@ impl State {
     pub fn due(&self, now_ns: u64, limit: u32) -> Result<Vec<Due>, Error> {
         let sql = "SELECT family, history FROM due WHERE at_ns <= ?1 ORDER BY family LIMIT ?2";
         self.query(sql, params![now_ns.cast_signed(), limit], |row| {
-            Ok(Due { family: FamilyId(row.get(0)?), history: History::of_number(row.get(1)?) })
+            Ok(Due { family: FamilyId(row.get(0)?), history: of_number(row.get(1)?) })
         })
     }
 

@@ -445,3 +445,88 @@ fn lines_that_are_added_to_a_file_are_counted_as_they_come() {
     wait_until("the whole spend", || usage(&receiver) == truth);
     stop(child, 143);
 }
+
+/// `send` with a state file.
+fn send(url: &str, state: &Path, sources: &[&Path]) -> Command {
+    let mut command = agno_otel(["send", "--json", "--give-up-after", "1", "--endpoint", url, "--state"]);
+    command.arg(state).args(sources);
+    command
+}
+
+#[test]
+fn a_file_and_its_database_sent_again_and_again_count_once() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let file = crate::support::fixtures().join("agno/3.1.10/team_run.run.json");
+    let (truth, expected) = (tokens(&place.database), expected_spans(&place.database));
+    let mut known = Vec::new();
+    for sources in [&[place.database.as_path()] as &[&Path], &[&file], &[&file, &place.database]] {
+        let summary = run(&mut send(&receiver.url(), &place.state(), sources)).expect_code(0).summary();
+        known.push(summary["records_known"].as_u64().unwrap());
+        assert_eq!(usage(&receiver), truth);
+        assert_eq!(received_spans(&receiver), expected);
+    }
+    assert_eq!(known, [0, 0, 4]);
+    assert_eq!(receiver.spans().len(), expected.len(), "spans were sent again");
+    // A run that comes later is counted, by `run` as well, which goes on where `send` ended.
+    add_copy(&place.database, 1);
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
+    assert_eq!(usage(&receiver), 2 * truth);
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    add_copy(&place.database, 2);
+    wait_until("a third copy", || usage(&receiver) == 3 * truth);
+    stop(child, 143);
+}
+
+#[test]
+fn what_cannot_be_delivered_waits_in_the_state_file_and_status_says_so() {
+    let place = Place::of(TEAM);
+    let status = |more: &[&str]| {
+        let mut command = agno_otel(["status", "--json", "--state"]);
+        run(command.arg(place.state()).args(more))
+    };
+    status(&[]).expect_code(1).expect_words(&["state.db", "No such file"]);
+    let down = Receiver::answering(|_, _| Answer::status(503));
+    run(&mut send(&down.url(), &place.state(), &[&place.database])).expect_code(4);
+    let waiting = status(&[]).expect_code(0).summary();
+    assert_eq!(waiting["runs"], 3);
+    assert!(waiting["outbox"]["requests"].as_u64().unwrap() > 0, "{waiting}");
+    let up = Receiver::start();
+    run(&mut send(&up.url(), &place.state(), &[&place.database])).expect_code(0);
+    assert_eq!(usage(&up), tokens(&place.database));
+    assert_eq!(received_spans(&up), expected_spans(&place.database));
+    assert_eq!(status(&[]).expect_code(0).summary()["outbox"]["requests"], 0);
+}
+
+#[test]
+fn dead_letters_can_be_listed_tried_again_and_dropped() {
+    let place = Place::of(TEAM);
+    let letters = |act: &str| {
+        let mut command = agno_otel(["dead-letters"]);
+        run(command.arg(act).arg("--state").arg(place.state())).expect_code(0).stdout
+    };
+    let refusing = |path: &'static str| {
+        Receiver::answering(move |_, asked| if asked == path { Answer::status(400) } else { Answer::taken() })
+    };
+    let receiver = refusing("/v1/traces");
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(5);
+    let listed = letters("list");
+    assert!(listed.contains("traces") && listed.contains("400"), "{listed}");
+    assert!(letters("retry").starts_with("1 put back"));
+    assert_eq!(letters("list"), "none\n");
+    let receiver = Receiver::start();
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
+    assert_eq!(received_spans(&receiver), expected_spans(&place.database));
+    assert!(letters("drop").starts_with("0 forgotten"));
+}
+
+#[test]
+fn standard_input_cannot_be_followed() {
+    let place = Place::of(TEAM);
+    let input = Path::new("-");
+    for mut command in [
+        follow("http://127.0.0.1:9", &place.state(), &[input], &[]),
+        send("http://127.0.0.1:9", &place.state(), &[input]),
+    ] {
+        run(&mut command).expect_code(2).expect_words(&["standard input", "followed"]);
+    }
+}

@@ -12,6 +12,7 @@
 
 mod architecture;
 mod cli;
+mod config;
 mod content;
 mod docs;
 mod endpoints;

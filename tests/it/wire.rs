@@ -282,7 +282,7 @@ fn a_span_too_large_by_itself_is_refused_counted_and_kept() {
 }
 
 /// A certificate authority of the test, with files a user would have.
-struct Authority {
+pub(crate) struct Authority {
     folder: TempDir,
     certificate: rcgen::Certificate,
     parameters: rcgen::CertificateParams,
@@ -290,7 +290,7 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -300,7 +300,7 @@ impl Authority {
         Self { folder, certificate, parameters, key }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -316,7 +316,7 @@ impl Authority {
     }
 
     /// A server called `localhost`, that may ask who is calling.
-    fn server(&self, asks: bool) -> rustls::ServerConfig {
+    pub(crate) fn server(&self, asks: bool) -> rustls::ServerConfig {
         let (certificate, key) = self.issue("localhost");
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(std::sync::Arc::clone(&provider));

@@ -43,7 +43,10 @@ impl Ended {
 pub(crate) fn agno_otel<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agno-otel"));
     for (name, _) in std::env::vars_os() {
-        let is_ours = name.to_string_lossy().starts_with("OTEL_") || name == "RUST_LOG" || name == "NO_COLOR";
+        let text = name.to_string_lossy();
+        let is_ours = ["OTEL_", "AGNO_OTEL_"].iter().any(|start| text.starts_with(start))
+            || name == "RUST_LOG"
+            || name == "NO_COLOR";
         if is_ours {
             command.env_remove(name);
         }

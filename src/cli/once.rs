@@ -1,0 +1,144 @@
+//! `send` with a state file: what was counted before is not counted again, and what cannot be delivered waits there.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::Duration;
+
+use super::run::{END_NS, REQUEST_BYTES};
+use super::send::{Sent, bar, delivery};
+use super::{Sources, StdinCounted, no_runs, release};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::{self, DeadLetters, Delivery};
+use crate::export::{Request, Signal};
+use crate::follow::{Follower, Following, Look, Tally};
+use crate::framework::Oddities;
+use crate::otel::Settings;
+use crate::source::Tables;
+use crate::state::State;
+use crate::state::counted::Patience;
+use crate::state::records::History;
+
+/// Sends the runs of sources that were not sent before, and the metrics of all that was ever counted.
+pub(super) async fn send(
+    sources: &[Sources],
+    state: &Path,
+    (config, settings): (Config<'_>, Settings),
+    patience: Duration,
+) -> anyhow::Result<Sent> {
+    let clock = Clock::System;
+    let to = || -> anyhow::Result<Delivery> {
+        Ok(delivery(config.destination()?, patience, DeadLetters::Memory(Vec::new()), clock)?)
+    };
+    let (mut spans, mut metrics) = (to()?, to()?);
+    let mut followers = followers(sources, History::Count)?;
+    let state = State::open(state)?;
+    let following = Following {
+        resource: config.resource(state.instance_id()),
+        state: RefCell::new(state),
+        settings,
+        // A parent that is in none of the sources will not come. An end may be seen by another `send`, or a `run`.
+        patience: Patience { parent_ns: 0, end_ns: END_NS },
+        outbox_limit: u64::MAX,
+        clock,
+    };
+    let look = look(&following, &mut followers).await?;
+    let (tally, mut gave_up) = count(&following, &mut followers, &mut spans).await?;
+    following.state.borrow_mut().close_sessions(clock.now_ns())?;
+    let without_metrics = match release::settle(&following, &mut metrics).await? {
+        None => release::newest(&following, &mut metrics).await?,
+        unsettled => unsettled,
+    };
+    gave_up = gave_up.or(without_metrics);
+    let mut oddities = look.oddities.clone();
+    oddities.merge(&tally.oddities);
+    let mut report = std::mem::take(&mut spans.report);
+    report.metrics = metrics.report.metrics.clone();
+    report.reasons.append(&mut metrics.report.reasons);
+    report.warnings.append(&mut metrics.report.warnings);
+    let series = following.state.borrow_mut().ledger().series_count();
+    Ok(Sent {
+        records: look.records,
+        known: Some(look.known),
+        runs: tally.runs,
+        tokens: tally.tokens,
+        traces: tally.traces,
+        spans: tally.spans,
+        series,
+        sessions: tally.sessions,
+        oddities,
+        targets: [Signal::Traces, Signal::Metrics].map(|signal| spans.target(signal)).into(),
+        report,
+        gave_up,
+    })
+}
+
+/// Sources that can be read again.
+pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, StdinCounted> {
+    let mut followers = Vec::new();
+    for sources in sources {
+        let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
+        for path in &sources.paths {
+            if path.as_os_str() == "-" {
+                return Err(StdinCounted);
+            }
+            followers.push(Follower::new(path.clone(), tables.clone(), history));
+        }
+    }
+    Ok(followers)
+}
+
+async fn look(following: &Following, followers: &mut [Follower]) -> anyhow::Result<Look> {
+    let mut all = Look::default();
+    for follower in followers {
+        let look = follower.look_once(following).await?;
+        if look.records > 0 && look.runs == 0 && look.known == 0 {
+            no_runs(follower.path(), &Oddities::default(), &look.oddities)?;
+        }
+        all.records += look.records;
+        all.runs += look.runs;
+        all.known += look.known;
+        all.oddities.merge(&look.oddities);
+    }
+    Ok(all)
+}
+
+/// Counts what is due and delivers what waits, in turns, so that little waits. Once the endpoint was given up on, the rest
+/// is counted and waits.
+async fn count(
+    following: &Following,
+    followers: &mut [Follower],
+    spans: &mut Delivery,
+) -> anyhow::Result<(Tally, Option<delivery::Error>)> {
+    let (mut all, mut gave_up) = (Tally::default(), None);
+    let mut reported = delivery::Sent::default();
+    let due = following.state.borrow().due_count(following.clock.now_ns())?;
+    let progress = bar(usize::try_from(due).unwrap_or(usize::MAX));
+    loop {
+        let tally = following.count_due(followers).await?;
+        all.merge(&tally);
+        progress.inc(tally.families);
+        while gave_up.is_none() {
+            let waiting = following.state.borrow().oldest(REQUEST_BYTES)?;
+            if waiting.chunks.is_empty() {
+                break;
+            }
+            let request = Request { signal: Signal::Traces, chunks: &waiting.chunks };
+            match spans.deliver(&request).await {
+                Ok(()) => {
+                    let (refusals, now_ns) = (spans.take_refusals(), following.clock.now_ns());
+                    let mut state = following.state.borrow_mut();
+                    release::count_sent(&mut state, &reported, &spans.report.traces);
+                    reported = spans.report.traces.clone();
+                    state.delivered(waiting.up_to, &refusals, now_ns)?;
+                }
+                Err(error @ delivery::Error::GaveUp { .. }) => gave_up = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if tally.families == 0 {
+            progress.finish_and_clear();
+            return Ok((all, gave_up));
+        }
+    }
+}
