@@ -341,7 +341,7 @@ impl Following {
     /// Counts families that are due, some at a time. Returns what was counted; nothing while the outbox is full.
     pub async fn count_due(&self, followers: &mut [Follower]) -> Result<Tally, state::Error> {
         let mut tally = Tally::default();
-        if self.state.borrow().waiting()?.bytes >= self.outbox_limit {
+        if self.is_full()? {
             return Ok(tally);
         }
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
@@ -356,11 +356,19 @@ impl Following {
             let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
             if runs >= BATCH_RUNS {
                 self.count(&mut batch, &mut tally)?;
+                if self.is_full()? {
+                    break;
+                }
             }
             tokio::task::yield_now().await;
         }
         self.count(&mut batch, &mut tally)?;
         Ok(tally)
+    }
+
+    /// True while the outbox takes no more.
+    pub fn is_full(&self) -> Result<bool, state::Error> {
+        Ok(self.state.borrow().waiting()?.bytes >= self.outbox_limit)
     }
 
     fn count(&self, batch: &mut Vec<(Due, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {

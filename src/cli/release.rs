@@ -1,7 +1,7 @@
 //! Metrics on their way from the state file to the endpoint.
 //!
-//! A release is written down before it is attempted, and settled when it is known how the attempt ended. So a kill in
-//! between is no hole: the same request is sent again first.
+//! A release is written down before it is attempted, and settled when it is known how the attempt ended. Until then the
+//! same request is sent again, whatever happens in between: points that arrived already are the same points.
 
 use tracing::{info, warn};
 
@@ -15,25 +15,12 @@ use crate::state::{self, State};
 
 /// A session without a new run for this long is recorded in histograms.
 pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
-/// Metrics of which nobody knows whether they arrived are sent again while they are younger than this: Prometheus takes
-/// older ones no more.
+/// Metrics that were under way when we were killed are sent again while they are younger than this: Prometheus takes older
+/// ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 
-/// How the requests of a release ended.
-enum Outcome {
-    /// All were taken or refused, and some were taken.
-    Arrived,
-    /// All were refused.
-    Refused,
-    /// Surely none was taken.
-    Nowhere(delivery::Error),
-    /// Some may have been taken, and some may not.
-    Unknown(delivery::Error),
-}
-
-/// Sends again what may have arrived: it was under way when we were killed, or was not answered. Returns why nobody knows
-/// yet, if so; then nothing newer is to be released. For a birth that did not arrive is lost if it is taken for one that
-/// did, and one that did counts twice if it is not.
+/// Sends again what may have arrived, or was under way when we were killed. Returns why nobody knows yet, if so; then
+/// nothing newer is to be released.
 pub(super) async fn settle(
     following: &Following,
     delivery: &mut Delivery,
@@ -44,13 +31,12 @@ pub(super) async fn settle(
         following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
         return Ok(None);
     }
-    match attempt(delivery, &[chunk]).await? {
-        Outcome::Arrived => end(following, delivery, true)?,
-        Outcome::Refused => end(following, delivery, false)?,
-        // It did not arrive now; of the times before nobody knows.
-        Outcome::Nowhere(error) | Outcome::Unknown(error) => return Ok(Some(error)),
+    // Whatever becomes of this attempt, the one before it may have arrived.
+    let (_, gave_up) = attempt(delivery, &[chunk]).await?;
+    if gave_up.is_none() {
+        end(following, delivery, true)?;
     }
-    Ok(None)
+    Ok(gave_up)
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
@@ -59,22 +45,11 @@ pub(super) async fn newest(
     delivery: &mut Delivery,
 ) -> anyhow::Result<Option<delivery::Error>> {
     let chunks = prepare(following)?;
-    let gave_up = match attempt(delivery, &chunks).await? {
-        Outcome::Arrived => {
-            end(following, delivery, true)?;
-            None
-        }
-        Outcome::Refused => {
-            end(following, delivery, false)?;
-            None
-        }
-        Outcome::Nowhere(error) => {
-            end(following, delivery, false)?;
-            Some(error)
-        }
-        // To be settled before anything newer is released.
-        Outcome::Unknown(error) => Some(error),
-    };
+    let (may_have_arrived, gave_up) = attempt(delivery, &chunks).await?;
+    // What may have arrived is sent again as it is before anything newer: else nobody would know where to go on.
+    if gave_up.is_none() || !may_have_arrived {
+        end(following, delivery, may_have_arrived)?;
+    }
     Ok(gave_up)
 }
 
@@ -93,8 +68,11 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
 }
 
-/// Attempts each request.
-async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<Outcome> {
+/// Attempts each request. True: some of it may have arrived.
+async fn attempt(
+    delivery: &mut Delivery,
+    chunks: &[Chunk],
+) -> anyhow::Result<(bool, Option<delivery::Error>)> {
     let (mut may_have_arrived, mut gave_up) = (false, None);
     delivery.report = delivery::Report::default();
     for chunk in chunks {
@@ -109,13 +87,7 @@ async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> anyhow::Result<Ou
             Err(error) => return Err(error.into()),
         }
     }
-    let has_delivered = delivery.has_delivered();
-    Ok(match gave_up {
-        None if has_delivered => Outcome::Arrived,
-        None => Outcome::Refused,
-        Some(error) if has_delivered || may_have_arrived => Outcome::Unknown(error),
-        Some(error) => Outcome::Nowhere(error),
-    })
+    Ok((may_have_arrived || delivery.has_delivered(), gave_up))
 }
 
 /// Notes how a release ended.
