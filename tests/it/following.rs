@@ -134,6 +134,10 @@ fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
 
 /// Adds the runs of the fixture once more, under ids of their own.
 fn add_copy(path: &Path, copy: u32) {
+    add_changed_copy(path, copy, str::to_owned);
+}
+
+fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
     let database = Connection::open(path).unwrap();
     database.busy_timeout(Duration::from_secs(10)).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
@@ -141,7 +145,7 @@ fn add_copy(path: &Path, copy: u32) {
         database.prepare("SELECT run_id, run_data FROM agno_runs ORDER BY rowid LIMIT 3").unwrap();
     let runs: Vec<(String, String)> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
     for (run_id, run_data) in runs {
-        insert(&database, &run_id, &run_data, copy).unwrap();
+        insert(&database, &run_id, &change(&run_data), copy).unwrap();
     }
 }
 
@@ -262,9 +266,13 @@ fn kills_lose_nothing_and_count_nothing_twice() {
         std::thread::park_timeout(Duration::from_millis(numbers.below(60)));
         if numbers.below(3) == 0 {
             copies += 1;
-            add_copy(&place.database, copies);
+            // New models now and then, for new series.
+            let models = format!("gpt-{}-", copies / 20);
+            add_changed_copy(&place.database, copies, |run| run.replace("gpt-mock-", &models));
         }
-        std::thread::park_timeout(Duration::from_millis(numbers.below(120)));
+        // Some live long enough for further releases.
+        let most = if numbers.below(10) == 0 { 2_000 } else { 120 };
+        std::thread::park_timeout(Duration::from_millis(numbers.below(most)));
         child.kill().unwrap();
         child.wait().unwrap();
     }
