@@ -14,20 +14,8 @@ new="fork_team fork_continue_regenerate fork_run_same_session fork_copy_continue
 upgraded="upgrade_paused upgrade_paused_migrated"
 export PYTHONDONTWRITEBYTECODE=1
 
-install() {
-    if [ ! -x "$venvs/$1/bin/python" ]; then
-        python3 -m venv "$venvs/$1"
-    fi
-    case $1 in
-        2.4.8) anthropic=0.79.0 ;; # this release hands it an httpx client, which anthropic 2 refuses
-        *) anthropic=2.13.0 ;;
-    esac
-    "$venvs/$1/bin/pip" install --quiet --disable-pip-version-check \
-        -r tests/agno/requirements.txt "agno==$1" "anthropic==$anthropic"
-}
-
 for version in ${*:-2.4.8 2.5.17 2.9.0 3.0.0 3.1.10}; do
-    install "$version"
+    sh tests/agno/install.sh "$version"
     case $version in
         2.5.17 | 3.1.10) cases=$new ;; # the shared fixtures have their plain cases
         *) cases= ;;
@@ -35,7 +23,7 @@ for version in ${*:-2.4.8 2.5.17 2.9.0 3.0.0 3.1.10}; do
     # shellcheck disable=SC2086
     "$venvs/$version/bin/python" tests/agno/make.py "tests/fixtures/generated/$version" $cases
     if [ "$version" = 3.1.10 ]; then
-        install 2.4.8
+        sh tests/agno/install.sh 2.4.8
         for maker in 2.4.8 3.1.10; do # the one begins, the other goes on
             # shellcheck disable=SC2086
             "$venvs/$maker/bin/python" tests/agno/make.py tests/fixtures/generated/3.1.10 $upgraded

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agno_otel::Settings;
@@ -45,10 +45,20 @@ fn stop(child: Child, code: i32) -> String {
     ended_of(child).expect_code(code).stderr
 }
 
+/// A number that a soak may set.
+fn of_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
 /// A small generator of numbers, so that a failure can be had again by its seed.
 struct Numbers(u64);
 
 impl Numbers {
+    /// Neighbouring seeds are no neighbours here.
+    fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -125,6 +135,10 @@ fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
 
 /// Adds the runs of the fixture once more, under ids of their own.
 fn add_copy(path: &Path, copy: u32) {
+    add_changed_copy(path, copy, str::to_owned);
+}
+
+fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
     let database = Connection::open(path).unwrap();
     database.busy_timeout(Duration::from_secs(10)).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
@@ -132,7 +146,7 @@ fn add_copy(path: &Path, copy: u32) {
         database.prepare("SELECT run_id, run_data FROM agno_runs ORDER BY rowid LIMIT 3").unwrap();
     let runs: Vec<(String, String)> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
     for (run_id, run_data) in runs {
-        insert(&database, &run_id, &run_data, copy).unwrap();
+        insert(&database, &run_id, &change(&run_data), copy).unwrap();
     }
 }
 
@@ -230,24 +244,22 @@ fn a_run_in_flight_is_counted_as_it_grows_and_sent_when_it_is_over() {
 }
 
 #[test]
-fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
-    let seed = 0x5EED_0001;
-    println!("seed {seed:#x}");
-    let mut numbers = Numbers(seed);
-    // Far more runs are not needed: what matters is where the kills fall.
-    let kills = 200;
+fn kills_lose_nothing_and_count_nothing_twice() {
+    // Far more runs are not needed: what matters is where the kills fall. More of them: docs/soak.md.
+    let (kills, seed) =
+        (of_environment("AGNO_OTEL_KILLS", 200), of_environment("AGNO_OTEL_SEED", 0x5EED_0001));
+    println!("{kills} kills, seed {seed}");
+    let mut numbers = Numbers::of(seed);
     let place = Place::of(TEAM);
     let one = tokens(&place.database);
     let asked = AtomicU64::new(seed);
-    let receiver = Receiver::answering(move |_, _| {
-        let number = Numbers(asked.fetch_add(0x9E37_79B9, Ordering::Relaxed) | 1).below(10);
-        match number {
+    let receiver =
+        Receiver::answering(move |_, _| match Numbers::of(asked.fetch_add(1, Ordering::Relaxed)).below(10) {
             0 => Answer::status(503),
             1 => Answer::none(),
             2 => Answer::taken().after(Duration::from_millis(100)),
             _ => Answer::taken(),
-        }
-    });
+        });
     let more = ["--history", "count"];
     let mut copies = 0;
     for _ in 0..kills {
@@ -255,9 +267,13 @@ fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
         std::thread::park_timeout(Duration::from_millis(numbers.below(60)));
         if numbers.below(3) == 0 {
             copies += 1;
-            add_copy(&place.database, copies);
+            // New models now and then, for new series.
+            let models = format!("gpt-{}-", copies / 20);
+            add_changed_copy(&place.database, copies, |run| run.replace("gpt-mock-", &models));
         }
-        std::thread::park_timeout(Duration::from_millis(numbers.below(120)));
+        // Some live long enough for further releases.
+        let most = if numbers.below(10) == 0 { 2_000 } else { 120 };
+        std::thread::park_timeout(Duration::from_millis(numbers.below(most)));
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -269,6 +285,64 @@ fn two_hundred_kills_lose_nothing_and_count_nothing_twice() {
     stop(child, 143);
     assert_eq!(received_spans(&receiver), expected);
     assert_eq!(usage(&receiver), truth);
+}
+
+/// A receiver whose first answers to metrics are these; all else it takes.
+fn answering_metrics(first: Vec<Answer>) -> Receiver {
+    let asked = AtomicUsize::new(0);
+    Receiver::answering(move |_, path| {
+        if path != "/v1/metrics" {
+            return Answer::taken();
+        }
+        first.get(asked.fetch_add(1, Ordering::Relaxed)).cloned().unwrap_or_else(Answer::taken)
+    })
+}
+
+#[test]
+fn a_birth_that_did_not_arrive_is_sent_again() {
+    let nowhere = || [Answer::status(503), Answer::status(504), Answer::none()];
+    for first in nowhere() {
+        for second in nowhere() {
+            for is_killed in [false, true] {
+                let place = Place::of("agno/3.1.10/tools_multi.db");
+                let receiver = answering_metrics(vec![first.clone(), second.clone()]);
+                let more = ["--history", "count"];
+                let start =
+                    || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+                let mut child = start();
+                wait_until("a first attempt", || !receiver.received_at("metrics").is_empty());
+                if is_killed {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    child = start();
+                }
+                let truth = tokens(&place.database);
+                wait_until("the spend", || usage(&receiver) == truth);
+                stop(child, 143);
+                assert_eq!(usage(&receiver), truth);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_arrived_without_an_answer_is_not_taken_back() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    // It takes the first and says nothing of it, and is away for a while then.
+    let first = vec![Answer::taken().after(PATIENCE), Answer::status(503), Answer::status(503)];
+    let receiver = answering_metrics(first);
+    let more = ["--history", "count"];
+    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let truth = tokens(&place.database);
+    let mut child = start();
+    wait_until("the spend", || usage(&receiver) == truth);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    add_copy(&place.database, 1);
+    let child = start();
+    wait_until("the spend of both", || usage(&receiver) == 2 * truth);
+    stop(child, 143);
+    assert_eq!(usage(&receiver), 2 * truth);
 }
 
 #[test]
@@ -599,4 +673,20 @@ fn the_state_file_is_for_its_owner_alone() {
         .expect_code(1)
         .expect_words(&["in use"]);
     stop(child, 143);
+}
+
+#[test]
+fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let down = std::sync::Arc::clone(&is_down);
+    let receiver = Receiver::answering(move |_, path| {
+        if path == "/v1/metrics" && down.load(Ordering::Relaxed) { Answer::none() } else { Answer::taken() }
+    });
+    for _ in 0..2 {
+        run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(4);
+    }
+    is_down.store(false, Ordering::Relaxed);
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
+    assert_eq!(usage(&receiver), tokens(&place.database));
 }

@@ -41,10 +41,11 @@ class Programs:
         self.running = []
 
     def start(self, name, program, *args, ready, **env):
+        """Starts a program and waits until it is ready; its log goes on where one of this name ended."""
         log = self.logs / f"{name}.log"
         if not (BIN / program).exists():
             pytest.exit(f"{BIN / program} is missing: run tests/stack/build.sh", returncode=2)
-        with log.open("wb") as out:
+        with log.open("ab") as out:
             process = subprocess.Popen(
                 [BIN / program, *map(str, args)],
                 env={"PATH": os.environ["PATH"], "HOME": str(self.logs), **{k: str(v) for k, v in env.items()}},
@@ -60,6 +61,13 @@ class Programs:
             return support.status(ready) == 200
 
         support.wait_until(is_ready, f"{name} to be ready (log: {log})", seconds=60)
+        return process
+
+    def end(self, process, how=signal.SIGTERM):
+        if process.poll() is None:
+            os.killpg(process.pid, how)
+        process.wait(timeout=30)
+        self.running.remove(process)
 
     def stop(self):
         for process in self.running:
