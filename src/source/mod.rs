@@ -8,6 +8,7 @@ mod file;
 mod folder;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tables;
 mod values;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
+pub use tables::Tables;
 
 /// How long a database that another program holds locked is waited for.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -95,6 +97,20 @@ impl Source {
         u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
     }
 
+    /// Reads records again, those that are not gone.
+    pub async fn fetch_all(
+        &self,
+        spots: &[Spot],
+        accept: &mut (dyn FnMut(Record) + Send),
+    ) -> Result<(), Error> {
+        for spot in spots {
+            if let Some(record) = self.fetch(*spot).await? {
+                accept(record);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a record again. None: it is gone.
     pub async fn fetch(&self, spot: Spot) -> Result<Option<Record>, Error> {
         match self.parts.get(spot.part as usize) {
@@ -122,41 +138,6 @@ impl Location {
     /// `-` is standard input.
     pub fn of(argument: &Path) -> Self {
         if argument.as_os_str() == "-" { Self::Stdin } else { Self::Path(argument.to_owned()) }
-    }
-}
-
-/// Table names, where the application chose its own. Naming one leaves the other to be found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// The sessions' table, or file in a `JsonDb` folder.
-    pub sessions: Option<String>,
-    /// The runs' table, or file in a `JsonDb` folder.
-    pub runs: Option<String>,
-}
-
-/// What a table holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Sessions,
-    Runs,
-}
-
-impl Tables {
-    fn named(&self) -> Vec<(Kind, &str)> {
-        let both = [(Kind::Sessions, &self.sessions), (Kind::Runs, &self.runs)];
-        both.into_iter().filter_map(|(kind, name)| Some((kind, name.as_deref()?))).collect()
-    }
-
-    /// True for the table of its kind that was named, and for any where none was.
-    fn want(&self, kind: Kind, table: &str) -> bool {
-        self.named().iter().all(|(own, name)| *own != kind || *name == table)
-    }
-
-    /// Without this name: its kind is left to be found.
-    #[must_use]
-    pub fn without(&self, table: &str) -> Self {
-        let other = |name: &Option<String>| name.clone().filter(|name| name != table);
-        Self { sessions: other(&self.sessions), runs: other(&self.runs) }
     }
 }
 
