@@ -58,17 +58,31 @@ enum Command {
 /// Where runs are read from.
 #[derive(Debug, Clone, Args)]
 struct Sources {
-    /// SQLite databases, folders (JsonDb, or files with runs), files with runs (one, a list, or one per line), - for
-    /// standard input.
+    /// SQLite databases, URLs of Postgres databases (postgres://USER@HOST/DATABASE), folders (JsonDb, or files with
+    /// runs), files with runs (one, a list, or one per line), - for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
-    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables.
+    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables. For Postgres
+    /// SCHEMA.NAME too.
     #[arg(long, value_name = "NAME")]
     sessions_table: Option<String>,
     /// Of all runs tables (or JsonDb files) read only this one, likewise.
     #[arg(long, value_name = "NAME")]
     runs_table: Option<String>,
+}
+
+impl Sources {
+    /// Those of them that are files or folders.
+    fn files(&self) -> Vec<PathBuf> {
+        let locations = self.paths.iter().map(|path| source::Location::of(path));
+        locations
+            .filter_map(|location| match location {
+                source::Location::Path(path) => Some(path),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// Where telemetry goes, and whose it is.
@@ -343,17 +357,19 @@ async fn survey(sources: &Sources) -> anyhow::Result<Surveyed> {
     for path in &sources.paths {
         let (before, odd_before) = (survey.decoded(), survey.oddities().clone());
         progress.set_position(0);
-        progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
+        let location = source::Location::of(path);
+        let name = location.name();
+        progress.set_message(plain(&format!("reading {}", name.display())).into_owned());
         let mut accept = |spot, record: crate::Record| {
             survey.accept(spot, record);
             progress.set_position(survey.decoded() - before);
         };
-        let read = own::reading(path);
-        let source = names.read(&source::Location::of(path), &mut accept).instrument(read.clone()).await?;
+        let read = own::reading(&name);
+        let source = names.read(&location, &mut accept).instrument(read.clone()).await?;
         survey.add(source);
         read.record("agno_otel.runs", survey.decoded() - before);
         if survey.decoded() == before {
-            no_runs(path, &odd_before, survey.oddities())?;
+            no_runs(&name, &odd_before, survey.oddities())?;
         }
     }
     names.expect_met()?;

@@ -86,7 +86,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let flags = arguments.destination.flags();
     let config = Config { flags: &flags, environment: &super::variable };
     for path in arguments.to.iter().chain(&arguments.dead_letters) {
-        refuse_own_source(path, &arguments.sources.paths)?;
+        refuse_own_source(path, &arguments.sources.files())?;
     }
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;

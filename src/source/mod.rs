@@ -1,14 +1,19 @@
-//! Where records come from: SQLite databases, folders, files, standard input.
+//! Where records come from: SQLite and Postgres databases, folders, files, standard input.
 //!
 //! A source hands over records and knows nothing of what they mean. It only ever reads: it never writes to
 //! what it reads, and never holds a lock while anything else happens.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod choice;
 mod described;
 mod file;
 mod folder;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tables;
+mod url;
 mod values;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -19,6 +24,7 @@ use std::time::Duration;
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
 pub use tables::Tables;
+pub use url::PostgresUrl;
 
 /// How long a database that another program holds locked is waited for.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +78,8 @@ pub struct Source {
     parts: Vec<Part>,
     #[cfg(feature = "sqlite")]
     database: Option<sqlite::Database>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<postgres::Database>,
     /// What was odd about it.
     pub oddities: Oddities,
 }
@@ -82,6 +90,8 @@ enum Part {
     Table(folder::Table),
     #[cfg(feature = "sqlite")]
     Rows(sqlite::Rows),
+    #[cfg(feature = "postgres")]
+    Relation(postgres::Rows),
 }
 
 impl Source {
@@ -103,9 +113,18 @@ impl Source {
         spots: &[Spot],
         accept: &mut (dyn FnMut(Record) + Send),
     ) -> Result<(), Error> {
-        for spot in spots {
-            if let Some(record) = self.fetch(*spot).await? {
-                accept(record);
+        for spots in spots.chunk_by(|a, b| a.part == b.part) {
+            #[cfg(feature = "postgres")]
+            if let Some(Part::Relation(rows)) = spots.first().and_then(|spot| self.part(*spot)) {
+                if let Some(database) = &self.postgres {
+                    rows.fetch(database, spots, accept).await?;
+                }
+                continue;
+            }
+            for spot in spots {
+                if let Some(record) = self.fetch_one(*spot).await? {
+                    accept(record);
+                }
             }
         }
         Ok(())
@@ -113,15 +132,28 @@ impl Source {
 
     /// Reads a record again. None: it is gone.
     pub async fn fetch(&self, spot: Spot) -> Result<Option<Record>, Error> {
-        match self.parts.get(spot.part as usize) {
+        let mut found = None;
+        self.fetch_all(&[spot], &mut |record| found = Some(record)).await?;
+        Ok(found)
+    }
+
+    async fn fetch_one(&self, spot: Spot) -> Result<Option<Record>, Error> {
+        match self.part(spot) {
             Some(Part::Text(text)) => text.fetch(spot).map(Some),
             Some(Part::Table(table)) => table.fetch().await.map(Some),
             #[cfg(feature = "sqlite")]
             Some(Part::Rows(rows)) => {
                 self.database.as_ref().map_or(Ok(None), |database| rows.fetch(database, spot))
             }
+            // Asked for by the page.
+            #[cfg(feature = "postgres")]
+            Some(Part::Relation(_)) => Ok(None),
             None => Ok(None),
         }
+    }
+
+    fn part(&self, spot: Spot) -> Option<&Part> {
+        self.parts.get(spot.part as usize)
     }
 }
 
@@ -132,12 +164,29 @@ pub enum Location {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// A Postgres database.
+    Postgres(PostgresUrl),
 }
 
 impl Location {
-    /// `-` is standard input.
+    /// `-` is standard input; a URL is a database.
     pub fn of(argument: &Path) -> Self {
-        if argument.as_os_str() == "-" { Self::Stdin } else { Self::Path(argument.to_owned()) }
+        match argument.to_str() {
+            Some("-") => Self::Stdin,
+            Some(text) => {
+                PostgresUrl::of(text).map_or_else(|| Self::Path(argument.to_owned()), Self::Postgres)
+            }
+            None => Self::Path(argument.to_owned()),
+        }
+    }
+
+    /// What it is called in messages: a URL without its password.
+    pub fn name(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::Stdin => "-".into(),
+            Self::Postgres(url) => url.to_string().into(),
+        }
     }
 }
 
@@ -244,6 +293,36 @@ pub enum Error {
         /// SQLite's words.
         source: rusqlite::Error,
     },
+    /// A URL that says something else than how to connect.
+    #[error("cannot use {path}: {reason}")]
+    Url {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// No connection, or an error of the server's.
+    #[error("cannot read the Postgres database {path}: {reason}")]
+    Postgres {
+        /// The database.
+        path: PathBuf,
+        /// Why not, and what may help.
+        reason: String,
+    },
+    /// A server that says nothing, or works too long on a page.
+    #[error("{path} did not answer within {waited:?}; is its server reachable and not overloaded?")]
+    TimedOut {
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// This build cannot read Postgres.
+    #[error("{path} is a Postgres database; reading it needs a build with the \"postgres\" feature")]
+    NoPostgres {
+        /// The database.
+        path: PathBuf,
+    },
     /// This build cannot read SQLite.
     #[error("{path} is an SQLite database; reading it needs a build with the \"sqlite\" feature")]
     NoSqlite {
@@ -265,6 +344,10 @@ pub async fn read(
         Location::Stdin => {
             return file::read_once(Path::new("standard input"), io::stdin().lock(), accept).await;
         }
+        #[cfg(feature = "postgres")]
+        Location::Postgres(url) => return postgres::read(url, tables, accept).await,
+        #[cfg(not(feature = "postgres"))]
+        Location::Postgres(_) => return Err(Error::NoPostgres { path: location.name() }),
         Location::Path(path) => path,
     };
     let failed = |source| Error::Read { path: path.clone(), source };
@@ -288,6 +371,7 @@ pub async fn read(
 pub fn has_tables(location: &Location) -> bool {
     match location {
         Location::Stdin => false,
+        Location::Postgres(_) => true,
         Location::Path(path) => path.is_dir() || path.is_file() && is_sqlite(path).unwrap_or(false),
     }
 }

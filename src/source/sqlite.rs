@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row};
 
-use super::tables::{Described, quoted};
+use super::choice::{Described, quoted};
 use super::{Error, LOCK_PATIENCE, Part, Record, Source, Spot, Tables};
 use crate::framework::Oddity;
 use crate::framework::agno::Columns;
