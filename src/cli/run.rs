@@ -136,7 +136,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let every = arguments.metrics_every.map(Duration::from_secs);
     let every = every.unwrap_or(file.sections.run.metrics_every);
-    let stopped = follow(&following, followers, spans, metrics, every).await?;
+    let stopped = Box::pin(follow(&following, followers, spans, metrics, every)).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })
 }

@@ -540,6 +540,9 @@ fn standard_input_cannot_be_followed() {
     ] {
         run(&mut command).expect_code(2).expect_words(&["standard input", "followed"]);
     }
+    let url = Path::new("postgres://reader:hunter2@db.example/agno");
+    let ended = run(&mut follow("http://127.0.0.1:9", &place.state(), &[url], &[])).expect_code(2);
+    assert!(ended.stderr.contains("db.example") && !ended.stderr.contains("hunter2"), "{}", ended.stderr);
 }
 
 /// The last value of a counter's series with this attribute.

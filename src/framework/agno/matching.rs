@@ -32,7 +32,9 @@ pub(super) fn match_details(run: &mut Run, details: Vec<Detail>, oddities: &mut 
     for (place, (detail, left)) in details.iter().zip(left).enumerate() {
         let is_used = used.get(place).copied().unwrap_or(false);
         if !left.is_zero() || !is_used {
-            run.calls.push(remainder(detail, left, is_used, place));
+            // Counted within the role: Postgres' JSONB keeps the order of a list, not that of an object's keys.
+            let of_role = details.iter().take(place).filter(|other| other.usage.role == detail.usage.role);
+            run.calls.push(remainder(detail, left, is_used, of_role.count()));
         }
     }
     let entries = details.into_iter().map(|detail| detail.usage);
