@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
@@ -16,9 +17,10 @@ use crate::framework::{Keep, Oddities};
 use crate::intake::{Gathered, Intake};
 use crate::model::{RunKind, Tokens};
 use crate::otel::{Resource, Settings, names};
-use crate::source::{self, Location, Record, Source, Spot, Tables, Watch};
+use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
+use crate::stable_hash::stable_hash_of;
 use crate::state::counted::{Counted, Patience};
-use crate::state::records::{Due, History, PartId, Seen};
+use crate::state::records::{FamilyId, History, PartId, Seen};
 use crate::state::{self, State};
 
 /// Records noted in one commit.
@@ -57,11 +59,23 @@ pub struct Look {
     pub oddities: Oddities,
 }
 
+impl Look {
+    /// Adds what another look found.
+    pub fn merge(&mut self, other: &Self) {
+        self.records += other.records;
+        self.runs += other.runs;
+        self.known += other.known;
+        self.oddities.merge(&other.oddities);
+    }
+}
+
 /// What was counted of families.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
-    /// Families that were counted, and put off.
+    /// Families that were counted.
     pub families: u64,
+    /// Families that could not be read as they were seen; they are due again soon.
+    pub put_off: u64,
     /// Runs in them, of agents, teams and workflows; those known before are among them.
     pub runs: [usize; 3],
     /// Runs never seen before.
@@ -144,14 +158,32 @@ impl Follower {
 
     async fn try_look(&mut self, following: &Following) -> Result<Look, Error> {
         let mut look = Look::default();
-        if !self.watch.has_changed(&self.path)? && !self.again {
-            return Ok(look);
+        let whole = self.name();
+        match self.watch.has_changed(&self.path) {
+            Ok(changed) => {
+                if !changed && !self.again {
+                    return Ok(look);
+                }
+            }
+            // What is not there yet holds nothing that was there before us.
+            Err(source::Error::Read { source, path }) if source.kind() == io::ErrorKind::NotFound => {
+                following.state.borrow_mut().had_contact(&whole)?;
+                return Err(source::Error::Read { source, path }.into());
+            }
+            Err(error) => return Err(error.into()),
         }
         self.again = true;
-        let whole = self.path.canonicalize().unwrap_or_else(|_| self.path.clone()).display().to_string();
         let is_first = following.state.borrow().is_first_contact(&whole)?;
         let history = if is_first { self.history } else { History::Count };
-        match Source::open(&self.path, &self.tables)? {
+        let source = match Source::open(&self.path, &self.tables) {
+            // An application's database, before Agno has made its tables in it.
+            Err(error @ source::Error::NotAgno { .. }) => {
+                following.state.borrow_mut().had_contact(&whole)?;
+                return Err(error.into());
+            }
+            opened => opened?,
+        };
+        match source {
             Some(source) => self.look_at_rows(following, source, &whole, history, &mut look).await?,
             None => self.look_at_texts(following, &whole, history, &mut look).await?,
         }
@@ -168,6 +200,15 @@ impl Follower {
         Ok(look)
     }
 
+    /// What the source is called in the state file: the same before it is there and after.
+    fn name(&self) -> String {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        let beside = |folder: PathBuf| Some(folder.join(self.path.file_name()?));
+        let path = self.path.canonicalize().ok().or_else(|| beside(folder.ok()?));
+        path.unwrap_or_else(|| self.path.clone()).display().to_string()
+    }
+
     /// A database: rows that are new, have another length, or hold a run that is not over.
     async fn look_at_rows(
         &mut self,
@@ -178,25 +219,38 @@ impl Follower {
         look: &mut Look,
     ) -> Result<(), Error> {
         let identity = self.watch.identity();
-        self.parts.clear();
+        let mut parts = Vec::new();
         for (number, table) in source.part_names().iter().enumerate() {
             let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
-            self.parts.push(part);
-            let lengths = source.lengths(number)?;
+            parts.push(part);
             let seen = following.state.borrow().seen(part)?;
-            let (changed, gone) = difference(&lengths, &seen);
-            look.known += (lengths.len() - changed.len()) as u64;
-            for page in changed.chunks(LOOK_RECORDS) {
-                let mut records = Vec::new();
-                for at in page {
-                    records.extend(source.row(number, *at)?);
+            let mut gone: BTreeSet<u64> = seen.iter().map(|seen| seen.at).collect();
+            let mut after = None;
+            loop {
+                let stamps = source.stamps(number, after)?;
+                let Some(last) = stamps.last() else { break };
+                after = Some(last.at);
+                let changed: Vec<&Stamp> =
+                    stamps.iter().filter(|stamp| is_to_be_read(&seen, stamp)).collect();
+                for page in changed.chunks(LOOK_RECORDS) {
+                    let rows = page.iter().map(|stamp| source.row(number, stamp.at));
+                    let rows: Vec<(Spot, Record)> =
+                        rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+                    following.see(part, rows, &seen, history, look)?;
+                    tokio::task::yield_now().await;
                 }
-                following.see(part, records, history, look)?;
+                look.known += (stamps.len() - changed.len()) as u64;
+                for stamp in &stamps {
+                    gone.remove(&stamp.at);
+                }
                 tokio::task::yield_now().await;
             }
-            following.forget(part, &gone)?;
+            following.forget(part, gone.into_iter().collect())?;
         }
-        self.source = Some(source);
+        if look.records > 0 {
+            look.oddities.merge(&source.oddities);
+        }
+        (self.source, self.parts) = (Some(source), parts);
         Ok(())
     }
 
@@ -211,31 +265,29 @@ impl Follower {
         let mut found = Vec::<(Spot, Record)>::new();
         let mut accept = |spot, record| found.push((spot, record));
         let source = source::read(&Location::Path(self.path.clone()), &self.tables, &mut accept).await?;
-        self.parts.clear();
+        let mut parts = Vec::new();
         for (number, file) in (0..).zip(source.part_names()) {
             // A file is told by its values alone.
             let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{file}"), "")?;
-            self.parts.push(part);
+            parts.push(part);
             let seen = following.state.borrow().seen(part)?;
-            let is_seen = |spot: &Spot| {
-                let place = seen.binary_search_by_key(&spot.at, |seen| seen.at).ok();
-                place.and_then(|place| seen.get(place)).is_some_and(|seen| is_same(seen, spot))
-            };
             let mut of_part: Vec<(Spot, Record)> =
                 found.extract_if(.., |(spot, _)| spot.part == number).collect();
-            let places: Vec<u64> = of_part.iter().map(|(spot, _)| spot.at).collect();
-            of_part.retain(|(spot, _)| !is_seen(spot));
+            let places: BTreeSet<u64> = of_part.iter().map(|(spot, _)| spot.at).collect();
+            of_part.retain(|(spot, _)| !known(&seen, spot.at).is_some_and(|seen| is_same(seen, spot)));
             look.known += (places.len() - of_part.len()) as u64;
             while !of_part.is_empty() {
                 let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
-                following.see(part, page, history, look)?;
+                following.see(part, page, &[], history, look)?;
                 tokio::task::yield_now().await;
             }
-            let gone: Vec<u64> =
-                seen.iter().map(|seen| seen.at).filter(|at| places.binary_search(at).is_err()).collect();
-            following.forget(part, &gone)?;
+            let gone = seen.iter().map(|seen| seen.at).filter(|at| !places.contains(at)).collect();
+            following.forget(part, gone)?;
         }
-        self.source = Some(source);
+        if look.records > 0 {
+            look.oddities.merge(&source.oddities);
+        }
+        (self.source, self.parts) = (Some(source), parts);
         Ok(())
     }
 }
@@ -244,15 +296,14 @@ fn is_same(seen: &Seen, spot: &Spot) -> bool {
     (seen.length, seen.mark) == (spot.length(), spot.mark())
 }
 
-/// Rows to be read, and rows that are gone. Both lists are in order.
-fn difference(lengths: &[(u64, u32)], seen: &[Seen]) -> (Vec<u64>, Vec<u64>) {
-    let known =
-        |at: u64| seen.binary_search_by_key(&at, |seen| seen.at).ok().and_then(|place| seen.get(place));
-    let is_new =
-        |(at, length): &&(u64, u32)| known(*at).is_none_or(|seen| seen.is_open || seen.length != *length);
-    let changed = lengths.iter().filter(is_new).map(|(at, _)| *at).collect();
-    let is_gone = |seen: &&Seen| lengths.binary_search_by_key(&seen.at, |(at, _)| *at).is_err();
-    (changed, seen.iter().filter(is_gone).map(|seen| seen.at).collect())
+fn known(seen: &[Seen], at: u64) -> Option<&Seen> {
+    seen.binary_search_by_key(&at, |seen| seen.at).ok().and_then(|place| seen.get(place))
+}
+
+/// True for a row that is new, another one than before, of another length, or with a run that is not over.
+fn is_to_be_read(seen: &[Seen], stamp: &Stamp) -> bool {
+    known(seen, stamp.at)
+        .is_none_or(|seen| seen.open_hash.is_some() || (seen.length, seen.mark) != (stamp.length, stamp.mark))
 }
 
 /// Why a look did not end.
@@ -285,6 +336,7 @@ impl Tally {
     /// Adds what was counted later.
     pub fn merge(&mut self, later: &Self) {
         self.families += later.families;
+        self.put_off += later.put_off;
         for (count, more) in self.runs.iter_mut().zip(later.runs) {
             *count += more;
         }
@@ -302,30 +354,38 @@ impl Following {
         if self.settings.content.mode() == crate::otel::Mode::None { Keep::Figures } else { Keep::Content }
     }
 
+    /// Notes records, but for those that are open and just as they were.
     fn see(
         &self,
         part: PartId,
         records: Vec<(Spot, Record)>,
+        seen: &[Seen],
         history: History,
         look: &mut Look,
     ) -> Result<(), state::Error> {
         self.state.borrow_mut().commit(|state| {
             for (spot, record) in records {
+                let hash = stable_hash_of(&record.json).cast_signed();
+                let before = known(seen, spot.at).filter(|seen| is_same(seen, &spot));
+                if before.is_some_and(|seen| seen.open_hash == Some(hash)) {
+                    look.known += 1;
+                    continue;
+                }
                 let decoded = agno::decode_owned(record.json, &record.columns, Keep::Figures);
                 look.records += 1;
                 look.runs += decoded.runs.len() as u64;
                 look.oddities.merge(&decoded.oddities);
-                state.see(part, spot, &decoded.runs, history)?;
+                state.see(part, spot, (&decoded.runs, hash), history)?;
             }
             Ok(())
         })
     }
 
-    fn forget(&self, part: PartId, gone: &[u64]) -> Result<(), state::Error> {
+    fn forget(&self, part: PartId, gone: Vec<u64>) -> Result<(), state::Error> {
         if gone.is_empty() {
             return Ok(());
         }
-        self.state.borrow_mut().commit(|state| gone.iter().try_for_each(|at| state.forget(part, *at)))
+        self.state.borrow_mut().commit(|state| gone.into_iter().try_for_each(|at| state.forget(part, at)))
     }
 
     /// Counts what was read, in the bridge's own series.
@@ -347,11 +407,11 @@ impl Following {
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
         let mut batch = Vec::new();
         for due in due {
-            tally.families += 1;
-            let now_ns = self.clock.now_ns();
-            match self.gather(due, followers, now_ns).await? {
-                Some(gathered) => batch.push((due, gathered)),
-                None => self.state.borrow_mut().put_off(due, now_ns + PUT_OFF_NS)?,
+            if let Some(gathered) = self.gather(due, followers, self.clock.now_ns()).await? {
+                batch.push((due, gathered));
+            } else {
+                tally.put_off += 1;
+                self.state.borrow_mut().put_off(due, self.clock.now_ns() + PUT_OFF_NS)?;
             }
             let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
             if runs >= BATCH_RUNS {
@@ -368,15 +428,16 @@ impl Following {
 
     /// True while the outbox takes no more.
     pub fn is_full(&self) -> Result<bool, state::Error> {
-        Ok(self.state.borrow().waiting()?.bytes >= self.outbox_limit)
+        Ok(self.state.borrow().kept_bytes()? >= self.outbox_limit)
     }
 
-    fn count(&self, batch: &mut Vec<(Due, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {
+    fn count(&self, batch: &mut Vec<(FamilyId, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {
         if batch.is_empty() {
             return Ok(());
         }
         let (sending, now_ns) = ((&self.resource, self.settings), self.clock.now_ns());
         let counted = self.state.borrow_mut().count(batch, sending, self.patience, now_ns)?;
+        tally.families += batch.len() as u64;
         for ((_, gathered), counted) in batch.drain(..).zip(counted) {
             tally.add(&gathered, counted);
         }
@@ -386,11 +447,11 @@ impl Following {
     /// A family's runs as they are now. None: some of it cannot be read now, or has changed since it was looked at.
     async fn gather(
         &self,
-        due: Due,
+        family: FamilyId,
         followers: &mut [Follower],
         now_ns: u64,
     ) -> Result<Option<Gathered>, state::Error> {
-        let spots = self.state.borrow().spots(due.family)?;
+        let spots = self.state.borrow().spots(family)?;
         let mut intake = Intake::keeping(self.keep());
         for (part, spots) in spots {
             let holds = |follower: &&mut Follower| follower.parts.contains(&part);
@@ -403,7 +464,8 @@ impl Following {
                 spot.part = u32::try_from(number).unwrap_or(u32::MAX);
                 match runs_at(follower.source.as_ref(), spot, self.keep()).await {
                     Ok(Some(runs)) => runs.into_iter().for_each(|run| intake.add(run)),
-                    Ok(None) => {
+                    Ok(None) | Err(source::Error::Changed { .. }) => {
+                        self.state.borrow_mut().distrust(part, spot.at)?;
                         follower.again = true;
                         return Ok(None);
                     }

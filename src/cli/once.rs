@@ -19,6 +19,10 @@ use crate::state::State;
 use crate::state::counted::Patience;
 use crate::state::records::History;
 
+/// How often sessions are looked at again that are being written to, and how long after.
+const AGAIN: usize = 5;
+const PUT_OFF: Duration = Duration::from_millis(1_100);
+
 /// Sends the runs of sources that were not sent before, and the metrics of all that was ever counted.
 pub(super) async fn send(
     sources: &[Sources],
@@ -42,14 +46,32 @@ pub(super) async fn send(
         outbox_limit: u64::MAX,
         clock,
     };
-    let look = look(&following, &mut followers).await?;
-    let (tally, mut gave_up) = count(&following, &mut followers, &mut spans).await?;
+    let mut look = look(&following, &mut followers).await?;
+    let (mut tally, mut gave_up) = count(&following, &mut followers, &mut spans, clock.now_ns()).await?;
+    // What was written to while it was read is read again.
+    for _ in 0..AGAIN {
+        if tally.put_off == 0 {
+            break;
+        }
+        tokio::time::sleep(PUT_OFF).await;
+        tally.put_off = 0;
+        look.merge(&self::look(&following, &mut followers).await?);
+        let (later, failed) = count(&following, &mut followers, &mut spans, clock.now_ns()).await?;
+        tally.merge(&later);
+        gave_up = gave_up.or(failed);
+    }
+    if tally.put_off > 0 {
+        tracing::warn!(
+            families = tally.put_off,
+            "sessions that are being written to were left out; send again, or use run"
+        );
+    }
     following.state.borrow_mut().close_sessions(clock.now_ns())?;
-    let without_metrics = match release::settle(&following, &mut metrics).await? {
-        None => release::newest(&following, &mut metrics).await?,
-        unsettled => unsettled,
-    };
-    gave_up = gave_up.or(without_metrics);
+    if release::settle(&following, &mut metrics).await? {
+        gave_up = gave_up.or(release::newest(&following, &mut metrics).await?);
+    } else {
+        gave_up = gave_up.or(Some(metrics.gave_up(Signal::Metrics)));
+    }
     let mut oddities = look.oddities.clone();
     oddities.merge(&tally.oddities);
     let mut report = std::mem::take(&mut spans.report);
@@ -95,10 +117,7 @@ async fn look(following: &Following, followers: &mut [Follower]) -> anyhow::Resu
         if look.records > 0 && look.runs == 0 && look.known == 0 {
             no_runs(follower.path(), &Oddities::default(), &look.oddities)?;
         }
-        all.records += look.records;
-        all.runs += look.runs;
-        all.known += look.known;
-        all.oddities.merge(&look.oddities);
+        all.merge(&look);
     }
     Ok(all)
 }
@@ -109,10 +128,11 @@ async fn count(
     following: &Following,
     followers: &mut [Follower],
     spans: &mut Delivery,
+    now_ns: u64,
 ) -> anyhow::Result<(Tally, Option<delivery::Error>)> {
     let (mut all, mut gave_up) = (Tally::default(), None);
-    let mut reported = delivery::Sent::default();
-    let due = following.state.borrow().due_count(following.clock.now_ns())?;
+    let mut reported = spans.report.traces.clone();
+    let due = following.state.borrow().due_count(now_ns)?;
     let progress = bar(usize::try_from(due).unwrap_or(usize::MAX));
     loop {
         let tally = following.count_due(followers).await?;

@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use crate::delivery::{self, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::Following;
-use crate::framework::Oddity;
 use crate::otel::request::{Chunk, metric_chunks};
 use crate::otel::{metrics, names};
 use crate::state::{self, State};
@@ -19,24 +18,20 @@ pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 /// ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 
-/// Sends again what may have arrived, or was under way when we were killed. Returns why nobody knows yet, if so; then
-/// nothing newer is to be released.
-pub(super) async fn settle(
-    following: &Following,
-    delivery: &mut Delivery,
-) -> anyhow::Result<Option<delivery::Error>> {
+/// Sends again what may have arrived, or was under way when we were killed. False: nobody knows yet.
+pub(super) async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
     let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
-    let Some((chunk, age_ns)) = unsettled else { return Ok(None) };
+    let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
     if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
         following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
-        return Ok(None);
+        return Ok(true);
     }
     // Whatever becomes of this attempt, the one before it may have arrived.
     let (_, gave_up) = attempt(delivery, &[chunk]).await?;
     if gave_up.is_none() {
         end(following, delivery, true)?;
     }
-    Ok(gave_up)
+    Ok(gave_up.is_none())
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
@@ -61,8 +56,8 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
     ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
-    let folded = ledger.oddities().count(Oddity::FoldedValue);
-    ledger.set(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
+    let folded = ledger.take_folded();
+    ledger.add(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
     let series = ledger.series_count() as u64 + 1;
     ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
     state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
@@ -80,7 +75,7 @@ async fn attempt(
         match delivery.deliver(&request).await {
             Ok(()) => {}
             Err(error @ delivery::Error::GaveUp { may_have_arrived: may, .. }) => {
-                info!(reason = %error, "metrics are sent again with the next release");
+                info!(target: delivery::SERVERS_WORDS, reason = %error, "metrics are sent again with the next release");
                 may_have_arrived |= may;
                 gave_up.get_or_insert(error);
             }
@@ -94,7 +89,8 @@ async fn attempt(
 fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
     let refusals = delivery.take_refusals();
     for refusal in &refusals {
-        warn!(points = refusal.items, reason = refusal.reason, "metrics were refused");
+        warn!(points = refusal.items, "metrics were refused");
+        warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
     }
     // Metrics need no dead letters: the next release holds them all.
     following.state.borrow_mut().released(may_have_arrived, &[], following.clock.now_ns())

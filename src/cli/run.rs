@@ -28,9 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const OUTBOX_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of spans that make one request.
 pub(super) const REQUEST_BYTES: usize = 1024 * 1024;
-/// How long a trace waits for a parent that its run names and nobody knows.
-const PARENT_NS: u64 = 10 * 60 * 1_000_000_000;
-/// How long a trace waits for its run to end: people take their time to answer.
+/// How long a trace waits for a parent that its run names and nobody knows, and for its run to end: people take their
+/// time to answer.
 pub(super) const END_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// How long the end may take after a first signal.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -131,7 +130,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         state: RefCell::new(state),
         resource,
         settings,
-        patience: Patience { parent_ns: PARENT_NS, end_ns: END_NS },
+        patience: Patience { parent_ns: END_NS, end_ns: END_NS },
         outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
         clock,
     };
@@ -191,14 +190,13 @@ async fn count(
             follower.look(following).await?;
         }
         while !*stopping.borrow() && following.count_due(followers).await?.families > 0 {}
-        let waiting = following.state.borrow().waiting()?;
-        if is_full != (waiting.bytes >= following.outbox_limit) {
+        if is_full != following.is_full()? {
             is_full = !is_full;
-            let (bytes, limit) = (waiting.bytes, following.outbox_limit);
             if is_full {
+                let limit = following.outbox_limit;
                 warn!(
-                    bytes,
-                    limit, "the outbox is full; nothing was lost, sources wait until the endpoint takes some"
+                    limit,
+                    "the outbox is full; nothing was lost, sources wait until the endpoint takes some"
                 );
             } else {
                 info!("the outbox has room again");
@@ -242,7 +240,11 @@ async fn deliver(
         }
         let refusals = delivery.take_refusals();
         for refusal in &refusals {
-            warn!(spans = refusal.items, reason = refusal.reason, "refused; kept as a dead letter");
+            warn!(
+                spans = refusal.items,
+                "refused; kept as a dead letter: agno-otel dead-letters list says why"
+            );
+            info!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "refused");
         }
         let now_ns = following.clock.now_ns();
         let mut state = following.state.borrow_mut();
@@ -263,7 +265,7 @@ async fn release_at_intervals(
     loop {
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
-        if release::settle(following, delivery).await?.is_none() {
+        if release::settle(following, delivery).await? {
             release::newest(following, delivery).await?;
         }
         if is_last {

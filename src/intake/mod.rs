@@ -44,8 +44,21 @@ pub struct Gathered {
     pub places: Places,
     /// The times of each trace.
     pub times: Vec<Vec<Times>>,
+    /// Copies of runs in forked sessions, which are nothing of their own.
+    pub copies: Vec<RunKey>,
     /// What was odd.
     pub oddities: Oddities,
+}
+
+/// How what a run spent is to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    /// As far as it came: nothing more will be heard of it.
+    AsItStands,
+    /// As it grows: what it is as a whole is counted when it is over.
+    SoFar,
+    /// Before we came: it is remembered, and nothing moves.
+    Before,
 }
 
 impl Intake {
@@ -75,7 +88,8 @@ impl Intake {
     /// Puts together what was gathered. `received_ns` stands in where a run carries no time at all.
     pub fn finish(mut self, received_ns: u64) -> Gathered {
         self.merge_unstarted();
-        let runs = agno::settle(self.runs.into_values().map(Copies::merged).collect(), &mut self.oddities);
+        let (runs, copies) =
+            agno::settle(self.runs.into_values().map(Copies::merged).collect(), &mut self.oddities);
         let forest = Forest::of(runs);
         self.oddities.add_many(Oddity::ParentCycle, forest.cycles);
         self.oddities.add_many(Oddity::DeepTree, forest.deep);
@@ -83,7 +97,7 @@ impl Intake {
         let of_trace = |trace| timeline::reconstruct(trace, &forest.runs, received_ns);
         let times = forest.traces.iter().map(of_trace).collect();
         let places = Places::of(&forest);
-        Gathered { places, times, forest, oddities: self.oddities }
+        Gathered { places, times, forest, copies, oddities: self.oddities }
     }
 
     /// A run seen before its first message has no message to be told apart by; it is the run of that id that
@@ -124,19 +138,25 @@ impl Gathered {
 
     /// Counts everything in a ledger, and closes its sessions: nothing more will come of them.
     pub fn count(&self, ledger: &mut Ledger, settings: Settings) {
-        self.observe(ledger, settings);
+        self.observe(ledger, settings, &|_| Spent::AsItStands);
         ledger.close_sessions();
     }
 
     /// Counts everything in a ledger; more may come of its sessions.
-    pub fn observe(&self, ledger: &mut Ledger, settings: Settings) {
+    pub fn observe(&self, ledger: &mut Ledger, settings: Settings, spent: &dyn Fn(&Run) -> Spent) {
         for trace in &self.forest.traces {
             for (at, node) in trace.nodes.iter().enumerate() {
                 let Some(run) = self.forest.runs.get(node.run) else {
                     continue;
                 };
                 let place = self.places.of_run(node.run);
-                ledger.observe(&run.key, metrics::measurements(run, place, settings));
+                let spent = spent(run);
+                ledger.set_history(spent == Spent::Before);
+                let mut measurements = metrics::measurements(run, place, settings);
+                if spent != Spent::AsItStands && !run.status.is_final() {
+                    metrics::so_far(&mut measurements);
+                }
+                ledger.observe(&run.key, measurements);
                 let (share, attributes) = metrics::session_share(run, at == 0);
                 if let Some(session) = run.session_id.as_deref() {
                     let exemplar = metrics::exemplar_of(run, place);
@@ -144,6 +164,7 @@ impl Gathered {
                 }
             }
         }
+        ledger.set_history(false);
     }
 
     /// Everything spent.

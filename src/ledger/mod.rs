@@ -112,6 +112,8 @@ pub struct Ledger {
     folded: BTreeSet<(&'static str, u64)>,
     /// The largest session so far, by what sessions are told apart by in metrics.
     largest: BTreeMap<Vec<(&'static str, String)>, u64>,
+    /// How many of them were told of.
+    folded_before: u64,
     /// Sessions forgotten.
     forgotten: usize,
     /// Series that moved, or were released, since they were last stored.
@@ -140,7 +142,8 @@ impl Ledger {
                     share.2 = exemplar.or(share.2.take());
                 }
                 Count::Once { key: once, value } => {
-                    if counted.once.insert(once_hash(metric, &once)) {
+                    // Nothing is no value, and may become one.
+                    if value > 0 && counted.once.insert(once_hash(metric, &once)) {
                         self.record(id, metric, value, exemplar);
                     }
                 }
@@ -274,6 +277,14 @@ impl Ledger {
         let mut oddities = Oddities::default();
         oddities.add_many(Oddity::FoldedValue, self.folded.len() as u64);
         oddities
+    }
+
+    /// How many values were folded since this was last asked.
+    pub fn take_folded(&mut self) -> u64 {
+        let folded = self.folded.len() as u64;
+        let more = folded.saturating_sub(self.folded_before);
+        self.folded_before = folded;
+        more
     }
 
     /// How many sessions have been seen.

@@ -17,6 +17,9 @@ use crate::model::{ModelCall, Run, RunKind, Tokens, ToolCall, Usage};
 
 type Attributes = Vec<(&'static str, String)>;
 
+/// What a run counts once as a whole, beside what its calls and tools do; their keys are ids.
+const AS_A_WHOLE: &str = "run";
+
 /// Everything one run counts. `place` is where it is seen; runs without a trace count all the same.
 pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec<Measurement> {
     let mut counter = Counter { run, place, measurements: Vec::new() };
@@ -32,6 +35,12 @@ pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec
     }
     counter.work();
     counter.measurements
+}
+
+/// Without what is counted of a run as a whole: it is not over.
+pub fn so_far(measurements: &mut Vec<Measurement>) {
+    measurements
+        .retain(|measurement| !matches!(&measurement.count, Count::Once { key, .. } if key == AS_A_WHOLE));
 }
 
 /// What a run adds to its session, and what names the session if the run is its first.
@@ -234,7 +243,7 @@ impl Counter<'_> {
         }
         let mut attributes = who(run);
         attributes.push((names::RUN_STATUS, run.status.as_str().to_owned()));
-        self.once(&names::RUNS, attributes, "run", 1, exemplar.clone());
+        self.once(&names::RUNS, attributes, AS_A_WHOLE, 1, exemplar.clone());
         let mut timed = who(run);
         timed.push((names::ERROR_TYPE, run.error_type.clone().unwrap_or_default()));
         let duration = if run.kind == RunKind::Workflow {
@@ -243,10 +252,10 @@ impl Counter<'_> {
             &names::INVOKE_AGENT_DURATION
         };
         if let Some(value) = run.duration_ns {
-            self.once(duration, timed, "run", value, exemplar.clone());
+            self.once(duration, timed, AS_A_WHOLE, value, exemplar.clone());
         }
         if let Some(value) = run.time_to_first_token_ns {
-            self.once(&names::RUN_FIRST_TOKEN, who(run), "run", value, exemplar.clone());
+            self.once(&names::RUN_FIRST_TOKEN, who(run), AS_A_WHOLE, value, exemplar.clone());
         }
         if run.kind != RunKind::Workflow {
             let calls = run.calls.iter().filter(|call| call.has_message).count();
@@ -254,7 +263,7 @@ impl Counter<'_> {
             let counts =
                 [(&names::INVOKE_AGENT_INFERENCE_CALLS, calls), (&names::INVOKE_AGENT_TOOL_CALLS, tools)];
             for (metric, count) in counts {
-                self.once(metric, who(run), "run", i64::try_from(count).unwrap_or(0), exemplar.clone());
+                self.once(metric, who(run), AS_A_WHOLE, i64::try_from(count).unwrap_or(0), exemplar.clone());
             }
         }
     }

@@ -210,6 +210,10 @@ impl Halves for ExportMetricsServiceRequest {
     }
 
     fn halves(mut self) -> Result<(Self, Self), Self> {
+        if self.resource_metrics.len() > 1 {
+            let second = self.resource_metrics.split_off(self.resource_metrics.len() / 2);
+            return Ok((self, Self { resource_metrics: second }));
+        }
         let scope = self.resource_metrics.first_mut().and_then(|resource| resource.scope_metrics.first_mut());
         let second = scope.and_then(|scope| match scope.metrics.len() {
             0 => None,

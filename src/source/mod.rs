@@ -76,6 +76,17 @@ fn mark(bytes: &[u8]) -> u32 {
     mark
 }
 
+/// What is known of a row without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its number.
+    pub at: u64,
+    /// Its length in bytes.
+    pub length: u32,
+    /// Tells it from other rows.
+    pub mark: u32,
+}
+
 /// A source that was read, and whose records can be read again.
 #[derive(Debug, Default)]
 pub struct Source {
@@ -143,13 +154,13 @@ impl Source {
         let metadata = std::fs::metadata(path).map_err(failed)?;
         let is_database =
             metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata));
-        if is_database { sqlite::open(path, tables).map(Some) } else { Ok(None) }
+        if is_database { sqlite::follow(path, tables).map(Some) } else { Ok(None) }
     }
 
-    /// Every row of a table with its length in bytes, in order.
-    pub fn lengths(&self, part: usize) -> Result<Vec<(u64, u32)>, Error> {
+    /// The next rows of a table, in order; none at its end.
+    pub fn stamps(&self, part: usize, after: Option<u64>) -> Result<Vec<Stamp>, Error> {
         match (self.parts.get(part), &self.database) {
-            (Some(Part::Rows(rows)), Some(database)) => rows.lengths(database),
+            (Some(Part::Rows(rows)), Some(database)) => rows.stamps(database, after),
             _ => Ok(Vec::new()),
         }
     }
@@ -177,6 +188,10 @@ impl Watch {
     /// True if it may have changed since this was last asked; at first always.
     pub fn has_changed(&mut self, path: &Path) -> Result<bool, Error> {
         let failed = |source| Error::Read { path: path.to_owned(), source };
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(Error::NotFollowed { path: path.to_owned() });
+        }
         let files = stamps(path).map_err(failed)?;
         let is_same_file = |a: &[(u64, u64, u64, i128)], b: &[(u64, u64, u64, i128)]| {
             a.first().map(|file| (file.0, file.1)) == b.first().map(|file| (file.0, file.1))
@@ -297,6 +312,12 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// A pipe, a socket, a device: what it holds cannot be looked at again.
+    #[error("{path} is neither a file nor a folder, and cannot be followed")]
+    NotFollowed {
+        /// What was named.
+        path: PathBuf,
     },
     /// It was written anew between a first and a second reading.
     #[error("{path} was rewritten while it was read; nothing was counted, send it again")]

@@ -9,17 +9,22 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row};
 
-use super::{Error, Kind, LOCK_PATIENCE, Part, Record, Source, Spot, Tables};
+use super::{Error, Kind, LOCK_PATIENCE, Part, Record, Source, Spot, Stamp, Tables};
 use crate::framework::Oddity;
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
 
 /// A statement ends after this many bytes of JSON, so that no read transaction lasts.
 const PAGE_BYTES: usize = 1024 * 1024;
+/// A statement that reads no JSON ends after this many rows.
+const STAMP_ROWS: i64 = 4096;
+/// How long a database that is followed is waited for: it is looked at again soon.
+const FOLLOW_PATIENCE: Duration = Duration::from_millis(100);
 /// A statement ends after this many rows.
 const PAGE_ROWS: i64 = 256;
 
@@ -28,7 +33,7 @@ pub(super) fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Spot, Record) + Send),
 ) -> Result<Source, Error> {
-    let source = open(path, tables)?;
+    let source = open(path, tables, LOCK_PATIENCE)?;
     for (number, part) in (0..).zip(&source.parts) {
         if let (Part::Rows(rows), Some(database)) = (part, &source.database) {
             rows.read(database, number, accept)?;
@@ -38,8 +43,8 @@ pub(super) fn read(
 }
 
 /// Finds the tables to read, and reads none.
-pub(super) fn open(path: &Path, tables: &Tables) -> Result<Source, Error> {
-    let database = Database::open(path)?;
+pub(super) fn open(path: &Path, tables: &Tables, patience: Duration) -> Result<Source, Error> {
+    let database = Database::open(path, patience)?;
     let found = database.tables().map_err(|error| database.error(error))?;
     let chosen = database.choose(&found, tables)?;
     let mut source = Source::default();
@@ -60,6 +65,11 @@ pub(super) fn open(path: &Path, tables: &Tables) -> Result<Source, Error> {
     Ok(source)
 }
 
+/// Opens a database that is followed.
+pub(super) fn follow(path: &Path, tables: &Tables) -> Result<Source, Error> {
+    open(path, tables, FOLLOW_PATIENCE)
+}
+
 /// Tells whether a database was written to.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -69,7 +79,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn of(path: &Path) -> Result<Self, Error> {
-        Ok(Self { database: Database::open(path)?, version: None })
+        Ok(Self { database: Database::open(path, FOLLOW_PATIENCE)?, version: None })
     }
 
     /// True if anybody wrote to it since this was last asked; at first always.
@@ -87,7 +97,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    fn open(path: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, patience: Duration) -> Result<Self, Error> {
         let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         if lacks_log {
             tracing::info!(
@@ -99,7 +109,7 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(LOCK_PATIENCE)?;
+            connection.busy_timeout(patience)?;
             connection.pragma_update(None, "query_only", true)?;
             // In KiB, negative. Rows are read once or twice, so a larger cache serves nothing.
             connection.pragma_update(None, "cache_size", -256)?;
@@ -181,6 +191,8 @@ impl Database {
 pub(super) struct Rows {
     table: String,
     json: &'static str,
+    /// The column of the row's id, or `NULL`.
+    id: String,
     /// What is read of a row, up to the `WHERE`.
     select: String,
 }
@@ -197,7 +209,7 @@ impl Rows {
             id = table.column_or_null(id),
             table = quoted(&table.name),
         );
-        Self { table: table.name.clone(), json, select }
+        Self { table: table.name.clone(), json, id: table.column_or_null(id), select }
     }
 
     /// Hands over the JSON of every row, in short statements that each go on where the last one ended.
@@ -243,15 +255,20 @@ impl Rows {
         &self.table
     }
 
-    /// Every row with its length in bytes, which SQLite knows without reading it.
-    pub(super) fn lengths(&self, database: &Database) -> Result<Vec<(u64, u32)>, Error> {
-        let sql =
-            format!("SELECT rowid, octet_length({}) FROM {} ORDER BY rowid", self.json, quoted(&self.table));
-        let read = || -> rusqlite::Result<Vec<(u64, u32)>> {
+    /// The next rows that hold JSON, with their lengths in bytes, which SQLite knows without reading them, and their marks.
+    pub(super) fn stamps(&self, database: &Database, after: Option<u64>) -> Result<Vec<Stamp>, Error> {
+        let (json, table, id) = (self.json, quoted(&self.table), &self.id);
+        let sql = format!(
+            "SELECT rowid, octet_length({json}), {id} FROM {table} WHERE rowid > ?1 AND {json} IS NOT NULL
+             ORDER BY rowid LIMIT {STAMP_ROWS}"
+        );
+        let after = after.map_or(i64::MIN, u64::cast_signed);
+        let read = || -> rusqlite::Result<Vec<Stamp>> {
             let mut statement = database.connection.prepare_cached(&sql)?;
-            let rows = statement.query_map([], |row| {
-                let length = row.get::<_, Option<i64>>(1)?.unwrap_or(0);
-                Ok((row.get::<_, i64>(0)?.cast_unsigned(), u32::try_from(length).unwrap_or(u32::MAX)))
+            let rows = statement.query_map([after], |row| {
+                let length = u32::try_from(row.get::<_, i64>(1)?).unwrap_or(u32::MAX);
+                let at = row.get::<_, i64>(0)?.cast_unsigned();
+                Ok(Stamp { at, length, mark: mark_at(row, 2)? })
             })?;
             rows.collect()
         };
@@ -292,7 +309,11 @@ impl Rows {
 
 /// Tells a row from others by its run's or session's id.
 fn mark_of(row: &Row<'_>) -> rusqlite::Result<u32> {
-    Ok(match row.get_ref(6)? {
+    mark_at(row, 6)
+}
+
+fn mark_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    Ok(match row.get_ref(column)? {
         ValueRef::Text(id) | ValueRef::Blob(id) => super::mark(id),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
     })

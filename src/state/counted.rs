@@ -1,11 +1,13 @@
 //! What was counted: families into the ledger, series as they are released.
 
+use std::collections::BTreeSet;
+
 use rusqlite::params;
 
-use super::records::{Due, History};
+use super::records::{FamilyId, History};
 use super::{Error, State};
 use crate::delivery::Refusal;
-use crate::intake::Gathered;
+use crate::intake::{Gathered, Spent};
 use crate::ledger::Released;
 use crate::ledger::stored::{StoredRun, StoredSession};
 use crate::model::{Run, RunKey};
@@ -33,9 +35,14 @@ pub struct Counted {
 }
 
 /// What is known of a run from before.
+#[derive(Default)]
 struct Known {
-    first_seen_ns: u64,
+    first_seen_ns: Option<u64>,
     is_sent: bool,
+    /// What is wanted of it, if it is history and was not put together yet.
+    history: Option<History>,
+    /// It was a copy when its origin was there.
+    is_copy: bool,
 }
 
 impl State {
@@ -44,23 +51,26 @@ impl State {
     /// A trace is sent once. What a run spends is counted as it grows.
     pub fn count(
         &mut self,
-        families: &[(Due, Gathered)],
+        families: &[(FamilyId, Gathered)],
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
     ) -> Result<Vec<Counted>, Error> {
         self.commit(|state| {
             let mut all = Vec::new();
-            for (due, gathered) in families {
+            for (family, gathered) in families {
                 let known = state.recall(gathered)?;
-                state.ledger.set_history(due.history != History::Count);
-                gathered.observe(&mut state.ledger, settings);
-                state.ledger.set_history(false);
+                state.take_back_copies(gathered)?;
+                let runs = gathered.forest.runs.iter().zip(&known);
+                let before: BTreeSet<&RunKey> =
+                    runs.filter(|(_, known)| known.history.is_some()).map(|(run, _)| &run.key).collect();
+                let spent = |run: &Run| if before.contains(&run.key) { Spent::Before } else { Spent::SoFar };
+                gathered.observe(&mut state.ledger, settings, &spent);
                 let (sent, again_ns) =
-                    state.send_traces(*due, gathered, &known, (resource, settings), patience, now_ns)?;
+                    state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
                 state.store_runs(gathered, &known, now_ns)?;
-                state.settle(due.family, again_ns)?;
-                let new_runs = known.iter().filter(|known| known.is_none()).count() as u64;
+                state.settle(*family, again_ns)?;
+                let new_runs = known.iter().filter(|known| known.first_seen_ns.is_none()).count() as u64;
                 all.push(Counted { new_runs, ..sent });
             }
             state.store_sessions(now_ns)?;
@@ -71,10 +81,20 @@ impl State {
     }
 
     /// Brings what is known of a family's runs and sessions into the ledger.
-    fn recall(&mut self, gathered: &Gathered) -> Result<Vec<Option<Known>>, Error> {
+    fn recall(&mut self, gathered: &Gathered) -> Result<Vec<Known>, Error> {
         let mut all = Vec::new();
         for run in &gathered.forest.runs {
-            let known = self.recall_run(&run.key)?;
+            let mut known = self.recall_run(&run.key)?;
+            known.history = self.history_of(&run.key)?;
+            if known.history.is_some() {
+                self.end_history(&run.key)?;
+            }
+            // What it repeats was counted, or was before we came; what goes on from a copy is not one.
+            let repeats = run.forked_from_session_id.is_some() && run.forked_from_run_id.is_none();
+            known.is_copy = repeats && self.is_copy(&run.key)?;
+            if known.is_copy {
+                known.history = Some(History::Skip);
+            }
             if let Some(session) = &run.session_id {
                 self.recall_session(session)?;
             }
@@ -83,16 +103,29 @@ impl State {
         Ok(all)
     }
 
-    fn recall_run(&mut self, key: &RunKey) -> Result<Option<Known>, Error> {
+    fn recall_run(&mut self, key: &RunKey) -> Result<Known, Error> {
         let sql = "SELECT counted, first_seen_ns, is_sent FROM runs WHERE run_id = ?1 AND reuse = ?2";
         let found = self.query(sql, [&key.run_id, &key.reuse], |row| {
-            let known = Known { first_seen_ns: row.get::<_, i64>(1)?.cast_unsigned(), is_sent: row.get(2)? };
+            let first_seen_ns = Some(row.get::<_, i64>(1)?.cast_unsigned());
+            let known = Known { first_seen_ns, is_sent: row.get(2)?, ..Known::default() };
             Ok((row.get::<_, String>(0)?, known))
         })?;
-        let Some((text, known)) = found.into_iter().next() else { return Ok(None) };
+        let Some((text, known)) = found.into_iter().next() else { return Ok(Known::default()) };
         let stored: StoredRun = serde_json::from_str(&text).map_err(|_bad| self.damaged("a run"))?;
         self.ledger.remember_run(key.clone(), stored);
-        Ok(Some(known))
+        Ok(known)
+    }
+
+    /// Runs that turned out to be copies: what was counted of them before their origin came is taken back.
+    fn take_back_copies(&mut self, gathered: &Gathered) -> Result<(), Error> {
+        for key in &gathered.copies {
+            self.end_history(key)?;
+            if self.note_copy(key)? && self.recall_run(key)?.first_seen_ns.is_some() {
+                self.ledger.observe(key, Vec::new());
+                self.store_run(key, 0)?;
+            }
+        }
+        Ok(())
     }
 
     fn recall_session(&mut self, id: &str) -> Result<(), Error> {
@@ -108,9 +141,8 @@ impl State {
     /// are waited for.
     fn send_traces(
         &mut self,
-        due: Due,
         gathered: &Gathered,
-        known: &[Option<Known>],
+        known: &[Known],
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
@@ -119,22 +151,19 @@ impl State {
         let mut wanted = Vec::new();
         for trace in &gathered.forest.traces {
             let Some(root) = trace.nodes.first().map(|node| node.run) else { continue };
-            let Some(run) = gathered.forest.runs.get(root) else { continue };
-            let known = known.get(root).and_then(Option::as_ref);
-            if known.is_some_and(|known| known.is_sent) {
+            let Some((run, known)) = gathered.forest.runs.get(root).zip(known.get(root)) else { continue };
+            if known.is_sent {
                 continue;
             }
-            let since_ns = known.map_or(now_ns, |known| known.first_seen_ns);
-            match waits_until(run, since_ns, patience).filter(|until| *until > now_ns) {
-                Some(until) => again_ns = Some(again_ns.unwrap_or(until).min(until)),
-                None => wanted.push(root),
+            let since_ns = known.first_seen_ns.unwrap_or(now_ns);
+            if let Some(until) = waits_until(run, since_ns, patience).filter(|until| *until > now_ns) {
+                again_ns = Some(again_ns.unwrap_or(until).min(until));
+                continue;
             }
-        }
-        for key in wanted.iter().filter_map(|root| gathered.forest.runs.get(*root)).map(|run| &run.key) {
-            self.mark_sent(key, now_ns)?;
-        }
-        if due.history == History::Skip {
-            return Ok((Counted::default(), again_ns));
+            self.mark_sent(&run.key, now_ns)?;
+            if known.history != Some(History::Skip) {
+                wanted.push(root);
+            }
         }
         let mut sent = Counted::default();
         for trace in gathered.traces_of(settings, &|root| wanted.contains(&root)) {
@@ -155,15 +184,19 @@ impl State {
         Ok(())
     }
 
-    fn store_runs(&mut self, gathered: &Gathered, known: &[Option<Known>], now_ns: u64) -> Result<(), Error> {
-        let sql = "INSERT INTO runs (run_id, reuse, counted, first_seen_ns) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT DO UPDATE SET counted = excluded.counted";
+    fn store_runs(&mut self, gathered: &Gathered, known: &[Known], now_ns: u64) -> Result<(), Error> {
         for (run, known) in gathered.forest.runs.iter().zip(known) {
-            let Some(stored) = self.ledger.run(&run.key) else { continue };
-            let text = serde_json::to_string(&stored).map_err(|error| self.damaged(&error.to_string()))?;
-            let since_ns = known.as_ref().map_or(now_ns, |known| known.first_seen_ns).cast_signed();
-            self.execute(sql, params![run.key.run_id, run.key.reuse, text, since_ns])?;
+            self.store_run(&run.key, known.first_seen_ns.unwrap_or(now_ns))?;
         }
+        Ok(())
+    }
+
+    fn store_run(&mut self, key: &RunKey, first_seen_ns: u64) -> Result<(), Error> {
+        let sql = "INSERT INTO runs (run_id, reuse, counted, first_seen_ns) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE SET counted = excluded.counted WHERE counted <> excluded.counted";
+        let Some(stored) = self.ledger.run(key) else { return Ok(()) };
+        let text = serde_json::to_string(&stored).map_err(|error| self.damaged(&error.to_string()))?;
+        self.execute(sql, params![key.run_id, key.reuse, text, first_seen_ns.cast_signed()])?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub mod records;
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
@@ -34,15 +35,19 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, identity TEXT NOT NULL);
 CREATE TABLE records (
     source INTEGER NOT NULL, at INTEGER NOT NULL, length INTEGER NOT NULL, mark INTEGER NOT NULL,
-    -- Holds a run that is not over: it may change without becoming longer.
-    is_open INTEGER NOT NULL,
+    -- Holds a run that is not over: it may change without becoming longer. Then this is a hash of it.
+    open_hash INTEGER,
     family INTEGER, PRIMARY KEY (source, at)) WITHOUT ROWID;
 CREATE INDEX records_family ON records (family);
 -- Sessions and runs, by the hash of their ids.
 CREATE TABLE nodes (hash INTEGER PRIMARY KEY, family INTEGER NOT NULL);
 CREATE INDEX nodes_family ON nodes (family);
 -- Families to be counted, now or at a time.
-CREATE TABLE due (family INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, history INTEGER NOT NULL);
+CREATE TABLE due (family INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL);
+-- Runs that were there before we came and were not put together yet, by the hash of their keys.
+CREATE TABLE history (run INTEGER PRIMARY KEY, mode INTEGER NOT NULL);
+-- Runs that were copies when their origin was there, and are when it is not.
+CREATE TABLE copies (run INTEGER PRIMARY KEY);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, reuse TEXT NOT NULL, counted TEXT NOT NULL,
     first_seen_ns INTEGER NOT NULL, is_sent INTEGER NOT NULL DEFAULT 0, UNIQUE (run_id, reuse));
@@ -133,12 +138,16 @@ pub struct State {
 }
 
 impl State {
-    /// Opens the file, and makes it with its folder where there is none.
+    /// Opens the file, and makes it with its folder where there is none. Both are for their owner's eyes alone: spans that
+    /// wait hold what was said, where sending that was asked for.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Open { path: path.to_owned(), source };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(failed)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
+        private(path).map_err(failed)?;
+        // By any name it is one file.
+        let path = &path.canonicalize().map_err(failed)?;
         let lock = lock(path)?;
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
         let ledger = Ledger::default();
@@ -260,12 +269,17 @@ impl State {
     }
 }
 
+/// Opens a file that nobody else may read, and makes it where there is none.
+fn private(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
 /// Locks the state against other processes; the lock ends with this one, however that ends.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let failed = |source| Error::Open { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(failed)?;
+    let file = private(Path::new(&beside)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),

@@ -37,24 +37,23 @@ impl State {
 
     /// The oldest requests, as many as make one of at most so many bytes; at least one, if there is one.
     pub fn oldest(&self, max_bytes: usize) -> Result<Waiting, Error> {
-        const PAGE: i64 = 64;
-        let sql = "SELECT id, bytes, items FROM outbox ORDER BY id LIMIT ?1";
-        let rows = self.query(sql, [PAGE], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                Chunk { bytes: row.get(1)?, items: row.get::<_, i64>(2)?.cast_unsigned() },
-            ))
-        })?;
-        let (mut waiting, mut bytes) = (Waiting::default(), 0);
-        for (id, chunk) in rows {
-            bytes += chunk.bytes.len();
-            if bytes > max_bytes && !waiting.chunks.is_empty() {
-                break;
+        let read = || -> rusqlite::Result<Waiting> {
+            let mut statement =
+                self.connection.prepare_cached("SELECT id, bytes, items FROM outbox ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            let (mut waiting, mut bytes) = (Waiting::default(), 0);
+            while let Some(row) = rows.next()? {
+                bytes += row.get_ref(1)?.as_blob()?.len();
+                if bytes > max_bytes && !waiting.chunks.is_empty() {
+                    break;
+                }
+                waiting.up_to = row.get(0)?;
+                let items = row.get::<_, i64>(2)?.cast_unsigned();
+                waiting.chunks.push(Chunk { bytes: row.get(1)?, items });
             }
-            waiting.up_to = id;
-            waiting.chunks.push(chunk);
-        }
-        Ok(waiting)
+            Ok(waiting)
+        };
+        read().map_err(|error| super::sqlite_error(&self.path, error))
     }
 
     /// Takes requests out of the outbox that were delivered, or refused and are kept as dead letters.
@@ -76,9 +75,10 @@ impl State {
         Ok(())
     }
 
-    /// What waits to be delivered.
-    pub fn waiting(&self) -> Result<Amount, Error> {
-        self.amount("outbox")
+    /// Bytes of spans that wait to be delivered, or were refused and are kept.
+    pub fn kept_bytes(&self) -> Result<u64, Error> {
+        let amount = |table| self.amount(table).map(|amount| amount.bytes);
+        Ok(amount("outbox")?.saturating_add(amount("dead_letters")?))
     }
 
     fn amount(&self, table: &str) -> Result<Amount, Error> {

@@ -7,7 +7,9 @@ use rusqlite::params;
 use super::{Error, State};
 pub use crate::config::History;
 use crate::framework::agno::DecodedRun;
+use crate::model::RunKey;
 use crate::source::Spot;
+use crate::stable_hash::stable_hash;
 
 /// A part of a source, by its number in the state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,17 +28,12 @@ pub struct Seen {
     pub length: u32,
     /// Its mark.
     pub mark: u32,
-    /// Holds a run that is not over.
-    pub is_open: bool,
+    /// A hash of it, where it holds a run that is not over.
+    pub open_hash: Option<i64>,
 }
 
-/// A family that is to be counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// Which.
-    pub family: FamilyId,
-    /// What of it is wanted.
-    pub history: History,
+fn hash_of(key: &RunKey) -> i64 {
+    stable_hash(&[&key.run_id, &key.reuse]).cast_signed()
 }
 
 fn number(history: History) -> i64 {
@@ -86,8 +83,7 @@ impl State {
     }
 
     /// Puts off a family that could not be read now.
-    pub fn put_off(&mut self, due: Due, until_ns: u64) -> Result<(), Error> {
-        let FamilyId(family) = due.family;
+    pub fn put_off(&mut self, FamilyId(family): FamilyId, until_ns: u64) -> Result<(), Error> {
         let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";
         self.execute(sql, params![family, until_ns.cast_signed()])?;
         Ok(())
@@ -95,13 +91,13 @@ impl State {
 
     /// Everything read of a part, in order.
     pub fn seen(&self, PartId(part): PartId) -> Result<Vec<Seen>, Error> {
-        let sql = "SELECT at, length, mark, is_open FROM records WHERE source = ?1 ORDER BY at";
+        let sql = "SELECT at, length, mark, open_hash FROM records WHERE source = ?1 ORDER BY at";
         self.query(sql, [part], |row| {
             Ok(Seen {
                 at: row.get::<_, i64>(0)?.cast_unsigned(),
                 length: row.get(1)?,
                 mark: row.get(2)?,
-                is_open: row.get(3)?,
+                open_hash: row.get(3)?,
             })
         })
     }
@@ -111,7 +107,7 @@ impl State {
         &mut self,
         PartId(part): PartId,
         spot: Spot,
-        runs: &[DecodedRun],
+        (runs, content_hash): (&[DecodedRun], i64),
         history: History,
     ) -> Result<(), Error> {
         let mut family = None;
@@ -128,16 +124,20 @@ impl State {
             };
         }
         let is_open = runs.iter().any(|run| !run.run.status.is_final());
+        let open_hash = is_open.then_some(content_hash);
         self.execute(
             "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![part, spot.at.cast_signed(), spot.length(), spot.mark(), is_open, family],
+            params![part, spot.at.cast_signed(), spot.length(), spot.mark(), open_hash, family],
         )?;
+        if history != History::Count {
+            for run in runs {
+                let params = [hash_of(&run.run.key), number(history)];
+                self.execute("INSERT OR IGNORE INTO history VALUES (?1, ?2)", params)?;
+            }
+        }
         if let Some(family) = family {
-            self.execute(
-                "INSERT INTO due VALUES (?1, 0, ?2)
-                 ON CONFLICT DO UPDATE SET at_ns = 0, history = min(history, excluded.history)",
-                params![family, number(history)],
-            )?;
+            let sql = "INSERT INTO due VALUES (?1, 0) ON CONFLICT DO UPDATE SET at_ns = 0";
+            self.execute(sql, [family])?;
         }
         Ok(())
     }
@@ -145,6 +145,13 @@ impl State {
     /// Notes that a record is gone. What it counted stays counted.
     pub fn forget(&mut self, PartId(part): PartId, at: u64) -> Result<(), Error> {
         self.execute("DELETE FROM records WHERE source = ?1 AND at = ?2", [part, at.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Notes that a record is not what it was: the next look reads it anew.
+    pub fn distrust(&mut self, PartId(part): PartId, at: u64) -> Result<(), Error> {
+        let sql = "UPDATE records SET length = 0, mark = 0 WHERE source = ?1 AND at = ?2";
+        self.execute(sql, [part, at.cast_signed()])?;
         Ok(())
     }
 
@@ -168,18 +175,16 @@ impl State {
                 let sql = format!("UPDATE {table} SET family = ?1 WHERE family = ?2");
                 self.execute(&sql, [kept, gone])?;
             }
-            // History joined to what is counted is not history any more: its runs are known by now.
+            // Whoever joins them has a record of the one that stays.
             self.execute("DELETE FROM due WHERE family = ?1", [gone])?;
         }
         Ok(kept)
     }
 
     /// Families that are due by now, the first to come first.
-    pub fn due(&self, now_ns: u64, limit: u32) -> Result<Vec<Due>, Error> {
-        let sql = "SELECT family, history FROM due WHERE at_ns <= ?1 ORDER BY family LIMIT ?2";
-        self.query(sql, params![now_ns.cast_signed(), limit], |row| {
-            Ok(Due { family: FamilyId(row.get(0)?), history: of_number(row.get(1)?) })
-        })
+    pub fn due(&self, now_ns: u64, limit: u32) -> Result<Vec<FamilyId>, Error> {
+        let sql = "SELECT family FROM due WHERE at_ns <= ?1 ORDER BY family LIMIT ?2";
+        self.query(sql, params![now_ns.cast_signed(), limit], |row| Ok(FamilyId(row.get(0)?)))
     }
 
     /// How many families are due by now.
@@ -189,12 +194,35 @@ impl State {
         Ok(count.into_iter().next().unwrap_or(0).cast_unsigned())
     }
 
+    /// What is wanted of a run that was there before we came, if it was and was not put together yet.
+    pub(super) fn history_of(&self, key: &RunKey) -> Result<Option<History>, Error> {
+        let sql = "SELECT mode FROM history WHERE run = ?1";
+        let found = self.query(sql, [hash_of(key)], |row| row.get(0))?;
+        Ok(found.into_iter().next().map(of_number))
+    }
+
+    /// Notes that a run was put together: from now on what it spends is counted.
+    pub(super) fn end_history(&mut self, key: &RunKey) -> Result<(), Error> {
+        self.execute("DELETE FROM history WHERE run = ?1", [hash_of(key)])?;
+        Ok(())
+    }
+
+    /// Notes that a run is a copy. False: that was known.
+    pub(super) fn note_copy(&mut self, key: &RunKey) -> Result<bool, Error> {
+        Ok(self.execute("INSERT OR IGNORE INTO copies VALUES (?1)", [hash_of(key)])? > 0)
+    }
+
+    /// True for a run that was a copy when its origin was there.
+    pub(super) fn is_copy(&self, key: &RunKey) -> Result<bool, Error> {
+        Ok(!self.query("SELECT 1 FROM copies WHERE run = ?1", [hash_of(key)], |_| Ok(()))?.is_empty())
+    }
+
     /// Notes that a family was counted; it is due again at a time, if one is given.
     pub(super) fn settle(&mut self, FamilyId(family): FamilyId, again_ns: Option<u64>) -> Result<(), Error> {
         match again_ns {
             None => self.execute("DELETE FROM due WHERE family = ?1", [family])?,
             Some(at_ns) => self.execute(
-                "INSERT OR REPLACE INTO due VALUES (?1, ?2, 0)",
+                "INSERT OR REPLACE INTO due VALUES (?1, ?2)",
                 params![family, at_ns.cast_signed()],
             )?,
         };

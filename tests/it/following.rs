@@ -16,6 +16,7 @@ use crate::reading::insert;
 use crate::support::points::{Identity, Point, Value, by_series, points};
 use crate::support::program::{agno_otel, changed_copy, ended_of, run};
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::runs::with_own_ids;
 use crate::support::{gather, gather_records};
 
 const TEAM: &str = "agno/3.1.10/team_run.db";
@@ -555,4 +556,137 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
     is_down.store(false, Ordering::Relaxed);
     run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
     assert_eq!(usage(&receiver), tokens(&place.database));
+}
+
+/// The last value of a counter's series with this attribute.
+fn counted(receiver: &Receiver, metric: &str, (name, value): (&str, &str)) -> i64 {
+    let of_series = |((own, attributes), points): (&Identity, &Vec<Point>)| {
+        let is_it = own == metric && attributes.get(name).is_some_and(|own| own == value);
+        is_it.then(|| number(points.last().unwrap()))
+    };
+    stored(receiver).iter().filter_map(of_series).sum()
+}
+
+/// Follows until this many tokens were counted and everything due was.
+#[track_caller]
+fn counts(place: &Place, receiver: &Receiver, more: &[&str], tokens: i64) {
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], more).spawn().unwrap();
+    let before = receiver.metrics().len();
+    wait_until("three releases", || receiver.metrics().len() >= before + 3);
+    wait_until("what was spent", || usage(receiver) == tokens);
+    stop(child, 143);
+    assert_eq!(usage(receiver), tokens);
+}
+
+#[test]
+fn a_database_that_comes_later_is_no_history() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let truth = tokens(&place.database);
+    let away = place.folder.path().join("away.db");
+    std::fs::rename(&place.database, &away).unwrap();
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    wait_until("a first release", || !receiver.metrics().is_empty());
+    std::fs::rename(&away, &place.database).unwrap();
+    wait_until("its spend", || usage(&receiver) == truth);
+    // Gone, and back.
+    std::fs::rename(&place.database, &away).unwrap();
+    let before = receiver.metrics().len();
+    wait_until("a release without it", || receiver.metrics().len() >= before + 2);
+    std::fs::rename(&away, &place.database).unwrap();
+    add_copy(&place.database, 1);
+    wait_until("what came when it was back", || usage(&receiver) == 2 * truth);
+    let said = stop(child, 143);
+    assert!(said.contains("No such file") && said.contains("can be read again"), "{said}");
+}
+
+#[test]
+fn a_run_is_counted_under_the_status_it_ended_with() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    let database = Connection::open(&place.database).unwrap();
+    let set = |from: &str, to: &str| {
+        let (from, to) = (format!("\"{from}\""), format!("\"{to}\""));
+        let sql = "UPDATE agno_runs SET run_data = replace(run_data, ?1, ?2)";
+        assert_eq!(database.execute(sql, [from, to]).unwrap(), 1);
+    };
+    set("COMPLETED", "RUNNING");
+    let receiver = Receiver::start();
+    let more = ["--history", "count"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let truth = tokens(&place.database);
+    wait_until("its spend", || usage(&receiver) == truth);
+    let of = |status| counted(&receiver, "agno.runs", ("agno.run.status", status));
+    assert_eq!((of("RUNNING"), of("COMPLETED")), (0, 0));
+    set("RUNNING", "COMPLETED");
+    wait_until("its end", || of("COMPLETED") == 1);
+    stop(child, 143);
+    assert_eq!((of("RUNNING"), usage(&receiver)), (0, truth));
+}
+
+#[test]
+fn a_row_that_takes_anothers_number_and_length_is_another_row() {
+    let (place, receiver) = (Place::of("agno/3.1.10/tools_multi.db"), Receiver::start());
+    let one = tokens(&place.database);
+    counts(&place, &receiver, &["--history", "count"], one);
+    let database = Connection::open(&place.database).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let (run_id, run_data) = database.query_row("SELECT run_id, run_data FROM agno_runs", [], row).unwrap();
+    insert(&database, &run_id, &run_data, 1).unwrap();
+    database.execute("DELETE FROM agno_runs WHERE run_id = ?1", [&run_id]).unwrap();
+    database.execute("UPDATE agno_runs SET rowid = 1", []).unwrap();
+    counts(&place, &receiver, &[], 2 * one);
+}
+
+#[test]
+fn a_row_that_is_emptied_stands_in_nobodys_way() {
+    let (place, receiver) = (Place::of("agno/2.5.17/history.db"), Receiver::start());
+    let truth = tokens(&place.database);
+    counts(&place, &receiver, &["--history", "count"], truth);
+    let database = Connection::open(&place.database).unwrap();
+    let runs: String = database.query_row("SELECT runs FROM agno_sessions", [], |row| row.get(0)).unwrap();
+    database.execute("UPDATE agno_sessions SET runs = NULL", []).unwrap();
+    counts(&place, &receiver, &[], truth);
+    database.execute("UPDATE agno_sessions SET runs = ?1", [with_own_ids(&runs, 1)]).unwrap();
+    counts(&place, &receiver, &[], 2 * truth);
+}
+
+#[test]
+fn a_fork_whose_origin_was_deleted_is_not_counted_again() {
+    let (place, receiver) = (Place::of("generated/3.1.10/fork_copy_auxiliary.db"), Receiver::start());
+    let truth = tokens(&place.database);
+    counts(&place, &receiver, &["--history", "count"], truth);
+    let database = Connection::open(&place.database).unwrap();
+    let fork =
+        "SELECT session_id FROM agno_runs WHERE run_data LIKE '%\"forked_from_session_id\": \"%' LIMIT 1";
+    let fork: String = database.query_row(fork, [], |row| row.get(0)).unwrap();
+    let (origins, kept): (i64, i64) = database
+        .query_row("SELECT sum(session_id <> ?1), sum(session_id = ?1) FROM agno_runs", [&fork], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert!(origins > 0 && kept > 0);
+    database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    database.execute("DELETE FROM agno_runs WHERE session_id <> ?1", [&fork]).unwrap();
+    // Something of the fork is written again, and so all of it is read again.
+    let again =
+        "UPDATE agno_runs SET run_data = run_data || ' ' WHERE rowid = (SELECT max(rowid) FROM agno_runs)";
+    database.execute(again, []).unwrap();
+    counts(&place, &receiver, &[], truth);
+}
+
+#[test]
+fn the_state_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&place.state()), mode(place.state().parent().unwrap())), (0o600, 0o700));
+    let link = place.folder.path().join("link.db");
+    std::os::unix::fs::symlink(place.state(), &link).unwrap();
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let before = receiver.metrics().len();
+    wait_until("a release", || receiver.metrics().len() > before);
+    run(&mut follow(&receiver.url(), &link, &[&place.database], &[]))
+        .expect_code(1)
+        .expect_words(&["in use"]);
+    stop(child, 143);
 }

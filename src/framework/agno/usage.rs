@@ -78,24 +78,21 @@ impl DecodedRun {
 ///
 /// Within a session a message id belongs to one run: to the original rather than to a continuation, then to the
 /// one that stands earlier. What a copy has of the session it was copied from belongs there. Copies of forked sessions count what is theirs alone, and are left out
-/// where that is nothing. The result does not depend on the order of `decoded`.
-pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> Vec<Run> {
+/// where that is nothing: the second of what is returned is their keys. The result does not depend on the order of `decoded`.
+pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> (Vec<Run>, Vec<RunKey>) {
     let (owners, origins) = (owners(&decoded), origins(&decoded));
     let foreign: Vec<Vec<bool>> =
         decoded.iter().map(|DecodedRun { run, .. }| foreign_calls(run, &owners, &origins)).collect();
     let known: BTreeSet<String> = decoded.iter().map(|one| one.run.key.run_id.clone()).collect();
-    decoded
-        .into_iter()
-        .zip(foreign)
-        .map(|(DecodedRun { mut run, recorded }, foreign)| {
-            drop_foreign(&mut run, &foreign);
-            let mut recorded = of_fork(&run, recorded);
-            drop_repeated_steps(&mut run, &mut recorded, &known);
-            attribute(&mut run, recorded, &known, oddities);
-            run
-        })
-        .filter(|run| !run.is_pure_copy())
-        .collect()
+    let settled = decoded.into_iter().zip(foreign).map(|(DecodedRun { mut run, recorded }, foreign)| {
+        drop_foreign(&mut run, &foreign);
+        let mut recorded = of_fork(&run, recorded);
+        drop_repeated_steps(&mut run, &mut recorded, &known);
+        attribute(&mut run, recorded, &known, oddities);
+        run
+    });
+    let (copies, runs): (Vec<Run>, Vec<Run>) = settled.partition(Run::is_pure_copy);
+    (runs, copies.into_iter().map(|copy| copy.key).collect())
 }
 
 /// How much a run's claim to a message is worth; the least wins.
@@ -267,7 +264,7 @@ mod tests {
 
     /// Each run with the messages left to it and the tokens it spent.
     fn settled(decoded: Vec<DecodedRun>) -> Vec<String> {
-        let runs = settle(decoded, &mut Oddities::default());
+        let (runs, _) = settle(decoded, &mut Oddities::default());
         let said = |run: &Run| {
             let ids: Vec<&str> = run.calls.iter().map(|call| call.key.as_str()).collect();
             format!("{} {} {}", run.key.run_id, ids.join(","), run.own_tokens().total())
@@ -302,7 +299,7 @@ mod tests {
             tool("of m3", Some(2)),
             tool("of none", None),
         ];
-        let runs = settle(vec![decoded("z", &["m1"]), later], &mut Oddities::default());
+        let (runs, _) = settle(vec![decoded("z", &["m1"]), later], &mut Oddities::default());
         let tools: Vec<_> = runs[1].tools.iter().map(|tool| (tool.key.as_str(), tool.asked_by)).collect();
         assert_eq!(tools, [("of m2", Some(0)), ("of m3", Some(1)), ("of none", None)]);
     }
