@@ -175,14 +175,6 @@ impl Delivery {
         self.patience = patience;
     }
 
-    /// That a request is not known to have arrived.
-    pub fn gave_up(&self, signal: Signal) -> Error {
-        let reason =
-            "it is not known whether the last request arrived; it is sent again next time".to_owned();
-        let (target, waited) = (self.target(signal), self.patience);
-        Error::GaveUp { target, waited, reason, may_have_arrived: true }
-    }
-
     /// True if anything was delivered since the report was begun.
     pub fn has_delivered(&self) -> bool {
         self.report.sum(|sent| sent.delivered) > 0

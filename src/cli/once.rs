@@ -67,11 +67,11 @@ pub(super) async fn send(
         );
     }
     following.state.borrow_mut().close_sessions(clock.now_ns())?;
-    if release::settle(&following, &mut metrics).await? {
-        gave_up = gave_up.or(release::newest(&following, &mut metrics).await?);
-    } else {
-        gave_up = gave_up.or(Some(metrics.gave_up(Signal::Metrics)));
-    }
+    let without_metrics = match release::settle(&following, &mut metrics).await? {
+        None => release::newest(&following, &mut metrics).await?,
+        unsettled => unsettled,
+    };
+    gave_up = gave_up.or(without_metrics);
     let mut oddities = look.oddities.clone();
     oddities.merge(&tally.oddities);
     let mut report = std::mem::take(&mut spans.report);

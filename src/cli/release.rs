@@ -18,20 +18,24 @@ pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 /// ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 
-/// Sends again what may have arrived, or was under way when we were killed. False: nobody knows yet.
-pub(super) async fn settle(following: &Following, delivery: &mut Delivery) -> anyhow::Result<bool> {
+/// Sends again what may have arrived, or was under way when we were killed. Returns why nobody knows yet, if so; then
+/// nothing newer is to be released.
+pub(super) async fn settle(
+    following: &Following,
+    delivery: &mut Delivery,
+) -> anyhow::Result<Option<delivery::Error>> {
     let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
-    let Some((chunk, age_ns)) = unsettled else { return Ok(true) };
+    let Some((chunk, age_ns)) = unsettled else { return Ok(None) };
     if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
         following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
-        return Ok(true);
+        return Ok(None);
     }
     // Whatever becomes of this attempt, the one before it may have arrived.
     let (_, gave_up) = attempt(delivery, &[chunk]).await?;
     if gave_up.is_none() {
         end(following, delivery, true)?;
     }
-    Ok(gave_up.is_none())
+    Ok(gave_up)
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.

@@ -265,7 +265,7 @@ async fn release_at_intervals(
     loop {
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
-        if release::settle(following, delivery).await? {
+        if release::settle(following, delivery).await?.is_none() {
             release::newest(following, delivery).await?;
         }
         if is_last {

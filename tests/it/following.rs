@@ -542,22 +542,6 @@ fn standard_input_cannot_be_followed() {
     }
 }
 
-#[test]
-fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
-    let place = Place::of("agno/3.1.10/tools_multi.db");
-    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let down = std::sync::Arc::clone(&is_down);
-    let receiver = Receiver::answering(move |_, path| {
-        if path == "/v1/metrics" && down.load(Ordering::Relaxed) { Answer::none() } else { Answer::taken() }
-    });
-    for _ in 0..2 {
-        run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(4);
-    }
-    is_down.store(false, Ordering::Relaxed);
-    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
-    assert_eq!(usage(&receiver), tokens(&place.database));
-}
-
 /// The last value of a counter's series with this attribute.
 fn counted(receiver: &Receiver, metric: &str, (name, value): (&str, &str)) -> i64 {
     let of_series = |((own, attributes), points): (&Identity, &Vec<Point>)| {
@@ -689,4 +673,20 @@ fn the_state_file_is_for_its_owner_alone() {
         .expect_code(1)
         .expect_words(&["in use"]);
     stop(child, 143);
+}
+
+#[test]
+fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
+    let place = Place::of("agno/3.1.10/tools_multi.db");
+    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let down = std::sync::Arc::clone(&is_down);
+    let receiver = Receiver::answering(move |_, path| {
+        if path == "/v1/metrics" && down.load(Ordering::Relaxed) { Answer::none() } else { Answer::taken() }
+    });
+    for _ in 0..2 {
+        run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(4);
+    }
+    is_down.store(false, Ordering::Relaxed);
+    run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
+    assert_eq!(usage(&receiver), tokens(&place.database));
 }
