@@ -127,7 +127,7 @@ struct Destination {
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Seconds to go on trying when the endpoint cannot be reached or says "later" [default: 30]
+    /// Seconds to go on trying when the endpoint cannot be reached or says "later"; run never gives up [default: 30]
     #[arg(long, value_name = "SECONDS")]
     give_up_after: Option<u64>,
     /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]

@@ -693,3 +693,21 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
     run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
     assert_eq!(usage(&receiver), tokens(&place.database));
 }
+
+#[test]
+fn a_run_can_be_observed() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let more = ["--history", "count", "--observe"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    wait_until("its spans", || received_spans(&receiver).is_superset(&expected_spans(&place.database)));
+    stop(child, 143);
+    let services: BTreeSet<String> = receiver
+        .logs()
+        .into_iter()
+        .flat_map(|request| request.resource_logs)
+        .flat_map(|logs| logs.resource.unwrap().attributes)
+        .filter(|attribute| attribute.key == "service.name")
+        .map(|attribute| format!("{:?}", attribute.value.unwrap().value.unwrap()))
+        .collect();
+    assert_eq!(services.into_iter().collect::<Vec<_>>(), ["StringValue(\"agno-otel\")"]);
+}
