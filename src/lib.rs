@@ -4,8 +4,8 @@
 //! It reads what Agno already writes, and changes nothing in the application.
 //!
 //! ```text
-//!   SQLite   JsonDb   files   stdin
-//!      \       |        |      /
+//!   SQLite  Postgres  JsonDb  files  stdin
+//!       \       \       |      /     /
 //!       source            where records come from      (transports)
 //!         |
 //!       intake ---------- framework   what they mean      (Agno's words)     \

@@ -71,17 +71,32 @@ enum Command {
 /// Where runs are read from.
 #[derive(Debug, Clone, Args)]
 struct Sources {
-    /// SQLite databases, folders (JsonDb, or files with runs), files with runs (one, a list, or one per line), - for
-    /// standard input. Default: the sources of the config file.
+    /// SQLite databases, URLs of Postgres databases (postgres://USER@HOST/DATABASE), folders (JsonDb, or files with
+    /// runs), files with runs (one, a list, or one per line), - for standard input. Default: the sources of the config
+    /// file.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
-    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables.
+    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables. For Postgres
+    /// SCHEMA.NAME too.
     #[arg(long, value_name = "NAME", requires = "paths")]
     sessions_table: Option<String>,
     /// Of all runs tables (or JsonDb files) read only this one, likewise.
     #[arg(long, value_name = "NAME", requires = "paths")]
     runs_table: Option<String>,
+}
+
+impl Sources {
+    /// Those of them that are files or folders.
+    fn files(&self) -> Vec<PathBuf> {
+        let locations = self.paths.iter().map(|path| source::Location::of(path));
+        locations
+            .filter_map(|location| match location {
+                source::Location::Path(path) => Some(path),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// Where telemetry goes, and whose it is.
@@ -112,7 +127,7 @@ struct Destination {
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Seconds to go on trying when the endpoint cannot be reached or says "later" [default: 30]
+    /// Seconds to go on trying when the endpoint cannot be reached or says "later"; run never gives up [default: 30]
     #[arg(long, value_name = "SECONDS")]
     give_up_after: Option<u64>,
     /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]
@@ -214,10 +229,14 @@ struct AllRefused {
 #[error("standard input (-) is given twice; it can be read once")]
 struct StdinTwice;
 
-/// What comes in once cannot be looked at again.
+/// A source that cannot be looked at again and again.
 #[derive(Debug, thiserror::Error)]
-#[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
-struct StdinCounted;
+enum NotFollowed {
+    #[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
+    Stdin,
+    #[error("{} is a Postgres database, which cannot be followed nor counted in a state file yet; send reads it", name.display())]
+    Postgres { name: PathBuf },
+}
 
 /// Nothing says what to read.
 #[derive(Debug, thiserror::Error)]
@@ -326,7 +345,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()
-        || error.is::<StdinCounted>()
+        || error.is::<NotFollowed>()
     {
         WRONG_USAGE
     } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {
@@ -402,18 +421,19 @@ async fn survey(sources: &[Sources]) -> anyhow::Result<Surveyed> {
         for path in &sources.paths {
             let (before, odd_before) = (survey.decoded(), survey.oddities().clone());
             progress.set_position(0);
-            progress.set_message(plain(&format!("reading {}", path.display())).into_owned());
+            let location = source::Location::of(path);
+            let name = location.name();
+            progress.set_message(plain(&format!("reading {}", name.display())).into_owned());
             let mut accept = |spot, record: crate::Record| {
                 survey.accept(spot, record);
                 progress.set_position(survey.decoded() - before);
             };
-            let read = own::reading(path);
-            let source =
-                names.read(&source::Location::of(path), &mut accept).instrument(read.clone()).await?;
+            let read = own::reading(&name);
+            let source = names.read(&location, &mut accept).instrument(read.clone()).await?;
             survey.add(source);
             read.record("agno_otel.runs", survey.decoded() - before);
             if survey.decoded() == before {
-                no_runs(path, &odd_before, survey.oddities())?;
+                no_runs(&name, &odd_before, survey.oddities())?;
             }
         }
         names.expect_met()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::run::{END_NS, REQUEST_BYTES};
 use super::send::{Sent, bar, delivery};
-use super::{Sources, StdinCounted, no_runs, release};
+use super::{NotFollowed, Sources, no_runs, release};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, DeadLetters, Delivery};
@@ -14,7 +14,7 @@ use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following, Look, Tally};
 use crate::framework::Oddities;
 use crate::otel::Settings;
-use crate::source::Tables;
+use crate::source::{Location, Tables};
 use crate::state::State;
 use crate::state::counted::Patience;
 use crate::state::records::History;
@@ -96,15 +96,18 @@ pub(super) async fn send(
 }
 
 /// Sources that can be read again.
-pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, StdinCounted> {
+pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, NotFollowed> {
     let mut followers = Vec::new();
     for sources in sources {
         let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
         for path in &sources.paths {
-            if path.as_os_str() == "-" {
-                return Err(StdinCounted);
+            match Location::of(path) {
+                Location::Path(path) => followers.push(Follower::new(path, tables.clone(), history)),
+                Location::Stdin => return Err(NotFollowed::Stdin),
+                location @ Location::Postgres(_) => {
+                    return Err(NotFollowed::Postgres { name: location.name() });
+                }
             }
-            followers.push(Follower::new(path.clone(), tables.clone(), history));
         }
     }
     Ok(followers)

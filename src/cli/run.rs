@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
-use crate::config::{Config, File};
+use crate::config::{self, Config, File, Observed};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
@@ -55,6 +55,14 @@ pub(super) struct Arguments {
     /// [default: 1073741824]
     #[arg(long, value_name = "BYTES")]
     outbox_limit: Option<u64>,
+}
+
+impl Arguments {
+    /// Where the bridge's own telemetry goes, if it is asked for: with the run's.
+    pub(super) fn observed(&self, file: &File) -> Result<Option<Observed>, config::Error> {
+        let flags = self.destination.flags();
+        Config { flags: &flags, environment: &super::variable, file }.observed()
+    }
 }
 
 /// Where the state is kept.
@@ -136,7 +144,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let every = arguments.metrics_every.map(Duration::from_secs);
     let every = every.unwrap_or(file.sections.run.metrics_every);
-    let stopped = follow(&following, followers, spans, metrics, every).await?;
+    let stopped = Box::pin(follow(&following, followers, spans, metrics, every)).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })
 }

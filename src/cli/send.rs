@@ -95,7 +95,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let dead_letters = arguments.dead_letters.or_else(of_file).filter(|_| arguments.to.is_none());
     for path in arguments.to.iter().chain(&dead_letters) {
         for sources in &sources {
-            refuse_own_source(path, &sources.paths)?;
+            refuse_own_source(path, &sources.files())?;
         }
     }
     let settings = arguments.said.settings(config)?;

@@ -96,22 +96,32 @@ impl Surveyed {
         received_ns: u64,
     ) -> Result<Gathered, Error> {
         let mut intake = Intake::keeping(keep);
-        for spot in families.iter().flat_map(Family::spots) {
-            let Some(record) = self.fetch(spot).await? else { continue };
+        let all = &self.families;
+        let mut accept = |record: Record| {
             let decoded = agno::decode_owned(record.json, &record.columns, keep);
-            let known = decoded.runs.into_iter().filter(|run| self.families.know(run, families));
+            let known = decoded.runs.into_iter().filter(|run| all.know(run, families));
             known.for_each(|run| intake.add(run));
+        };
+        let spots = families.iter().flat_map(Family::spots);
+        let spots: Vec<(usize, Spot)> = spots.map(|spot| self.in_source(spot)).collect();
+        for spots in spots.chunk_by(|(a, _), (b, _)| a == b) {
+            let source = spots.first().and_then(|(source, _)| self.sources.get(*source));
+            let spots: Vec<Spot> = spots.iter().map(|(_, spot)| *spot).collect();
+            if let Some(source) = source {
+                source.fetch_all(&spots, &mut accept).await?;
+            }
         }
         Ok(intake.finish(received_ns))
     }
 
-    async fn fetch(&self, mut spot: Spot) -> Result<Option<Record>, Error> {
-        for source in &self.sources {
+    /// Which source a spot is in, and where in that.
+    fn in_source(&self, mut spot: Spot) -> (usize, Spot) {
+        for (at, source) in self.sources.iter().enumerate() {
             if spot.part < source.parts() {
-                return source.fetch(spot).await;
+                return (at, spot);
             }
             spot.part -= source.parts();
         }
-        Ok(None)
+        (self.sources.len(), spot)
     }
 }

@@ -10,7 +10,8 @@ use serde::de::IgnoredAny;
 
 use super::described::described;
 use super::file::{Text, load};
-use super::{Error, Kind, Part, REREAD_DELAY, REREADS, Record, Source, Spot, Tables};
+use super::tables::Kind;
+use super::{Error, Part, REREAD_DELAY, REREADS, Record, Source, Spot, Tables};
 use crate::framework::agno::{Columns, Form, decode, form};
 use crate::framework::{Keep, Oddity};
 
@@ -145,7 +146,11 @@ async fn content(path: &Path, tables: &Tables) -> Result<Content, Error> {
             json = whole(path).await?;
         }
         if let Some(kind) = kind.or_else(|| table_kind(&json)) {
-            return Ok(if tables.want(kind, name) { Content::Table(json) } else { Content::Unwanted });
+            return Ok(if tables.want(kind, |named| named == name) {
+                Content::Table(json)
+            } else {
+                Content::Unwanted
+            });
         }
     }
     holds_runs(Text::of(path))

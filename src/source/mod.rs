@@ -1,14 +1,22 @@
-//! Where records come from: SQLite databases, folders, files, standard input.
+//! Where records come from: SQLite and Postgres databases, folders, files, standard input.
 //!
 //! A source hands over records and knows nothing of what they mean. It only ever reads: it never writes to
 //! what it reads, and never holds a lock while anything else happens.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod choice;
 mod described;
 mod file;
 mod folder;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tables;
+mod url;
 mod values;
+#[cfg(feature = "sqlite")]
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +25,10 @@ use std::time::Duration;
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
 use crate::stable_hash::stable_hash_of;
+pub use tables::Tables;
+pub use url::PostgresUrl;
+#[cfg(feature = "sqlite")]
+pub use watch::Watch;
 
 /// How long a database that another program holds locked is waited for.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -93,6 +105,8 @@ pub struct Source {
     parts: Vec<Part>,
     #[cfg(feature = "sqlite")]
     database: Option<sqlite::Database>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<postgres::Database>,
     /// What was odd about it.
     pub oddities: Oddities,
 }
@@ -103,6 +117,8 @@ enum Part {
     Table(folder::Table),
     #[cfg(feature = "sqlite")]
     Rows(sqlite::Rows),
+    #[cfg(feature = "postgres")]
+    Relation(postgres::Rows),
 }
 
 impl Source {
@@ -118,17 +134,53 @@ impl Source {
         u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
     }
 
+    /// Reads records again, those that are not gone.
+    pub async fn fetch_all(
+        &self,
+        spots: &[Spot],
+        accept: &mut (dyn FnMut(Record) + Send),
+    ) -> Result<(), Error> {
+        for spots in spots.chunk_by(|a, b| a.part == b.part) {
+            #[cfg(feature = "postgres")]
+            if let Some(Part::Relation(rows)) = spots.first().and_then(|spot| self.part(*spot)) {
+                if let Some(database) = &self.postgres {
+                    rows.fetch(database, spots, accept).await?;
+                }
+                continue;
+            }
+            for spot in spots {
+                if let Some(record) = self.fetch_one(*spot).await? {
+                    accept(record);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a record again. None: it is gone.
     pub async fn fetch(&self, spot: Spot) -> Result<Option<Record>, Error> {
-        match self.parts.get(spot.part as usize) {
+        let mut found = None;
+        self.fetch_all(&[spot], &mut |record| found = Some(record)).await?;
+        Ok(found)
+    }
+
+    async fn fetch_one(&self, spot: Spot) -> Result<Option<Record>, Error> {
+        match self.part(spot) {
             Some(Part::Text(text)) => text.fetch(spot).map(Some),
             Some(Part::Table(table)) => table.fetch().await.map(Some),
             #[cfg(feature = "sqlite")]
             Some(Part::Rows(rows)) => {
                 self.database.as_ref().map_or(Ok(None), |database| rows.fetch(database, spot))
             }
+            // Asked for by the page.
+            #[cfg(feature = "postgres")]
+            Some(Part::Relation(_)) => Ok(None),
             None => Ok(None),
         }
+    }
+
+    fn part(&self, spot: Spot) -> Option<&Part> {
+        self.parts.get(spot.part as usize)
     }
 }
 
@@ -140,103 +192,11 @@ impl Source {
             Part::Table(table) => table.path().display().to_string(),
             #[cfg(feature = "sqlite")]
             Part::Rows(rows) => rows.table().to_owned(),
+            #[cfg(feature = "postgres")]
+            Part::Relation(_) => String::new(),
         };
         self.parts.iter().map(name).collect()
     }
-}
-
-/// What [`follow`](crate::follow) asks of a database.
-#[cfg(feature = "sqlite")]
-impl Source {
-    /// Finds the tables of a database, and reads none. None: it is no database.
-    pub fn open(path: &Path, tables: &Tables) -> Result<Option<Self>, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        let metadata = std::fs::metadata(path).map_err(failed)?;
-        let is_database =
-            metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata));
-        if is_database { sqlite::follow(path, tables).map(Some) } else { Ok(None) }
-    }
-
-    /// The next rows of a table, in order; none at its end.
-    pub fn stamps(&self, part: usize, after: Option<u64>) -> Result<Vec<Stamp>, Error> {
-        match (self.parts.get(part), &self.database) {
-            (Some(Part::Rows(rows)), Some(database)) => rows.stamps(database, after),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// The row at a place, whatever stands there now.
-    pub fn row(&self, part: usize, at: u64) -> Result<Option<(Spot, Record)>, Error> {
-        match (self.parts.get(part), &self.database) {
-            (Some(Part::Rows(rows)), Some(database)) => rows.get(database, at),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Tells whether a file, a folder or a database has changed.
-#[cfg(feature = "sqlite")]
-#[derive(Debug, Default)]
-pub struct Watch {
-    database: Option<sqlite::Watch>,
-    /// What the system says of the files: which they are, how long, when written.
-    files: Vec<(u64, u64, u64, i128)>,
-}
-
-#[cfg(feature = "sqlite")]
-impl Watch {
-    /// True if it may have changed since this was last asked; at first always.
-    pub fn has_changed(&mut self, path: &Path) -> Result<bool, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        let metadata = std::fs::metadata(path).map_err(failed)?;
-        if !metadata.is_file() && !metadata.is_dir() {
-            return Err(Error::NotFollowed { path: path.to_owned() });
-        }
-        let files = stamps(path).map_err(failed)?;
-        let is_same_file = |a: &[(u64, u64, u64, i128)], b: &[(u64, u64, u64, i128)]| {
-            a.first().map(|file| (file.0, file.1)) == b.first().map(|file| (file.0, file.1))
-        };
-        let replaced = !is_same_file(&self.files, &files);
-        let touched = std::mem::replace(&mut self.files, files) != self.files;
-        if !path.is_file() || !is_sqlite(path).map_err(failed)? {
-            self.database = None;
-            return Ok(touched);
-        }
-        if replaced {
-            self.database = None;
-        }
-        let watch = match &mut self.database {
-            Some(watch) => watch,
-            none => none.insert(sqlite::Watch::of(path)?),
-        };
-        watch.has_changed()
-    }
-
-    /// Which file it is, as far as the system knows.
-    pub fn identity(&self) -> String {
-        self.files.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
-    }
-}
-
-/// What the system says of a file, or of a folder and the files in it.
-#[cfg(feature = "sqlite")]
-fn stamps(path: &Path) -> io::Result<Vec<(u64, u64, u64, i128)>> {
-    use std::os::unix::fs::MetadataExt as _;
-    let stamp = |metadata: &std::fs::Metadata| {
-        let written = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        (metadata.dev(), metadata.ino(), metadata.len(), written)
-    };
-    let metadata = std::fs::metadata(path)?;
-    let mut stamps = vec![stamp(&metadata)];
-    if metadata.is_dir() {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            files.extend(entry?.metadata().ok().as_ref().map(stamp));
-        }
-        files.sort_unstable();
-        stamps.extend(files);
-    }
-    Ok(stamps)
 }
 
 /// Where to read.
@@ -246,47 +206,29 @@ pub enum Location {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// A Postgres database.
+    Postgres(PostgresUrl),
 }
 
 impl Location {
-    /// `-` is standard input.
+    /// `-` is standard input; a URL is a database.
     pub fn of(argument: &Path) -> Self {
-        if argument.as_os_str() == "-" { Self::Stdin } else { Self::Path(argument.to_owned()) }
-    }
-}
-
-/// Table names, where the application chose its own. Naming one leaves the other to be found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// The sessions' table, or file in a `JsonDb` folder.
-    pub sessions: Option<String>,
-    /// The runs' table, or file in a `JsonDb` folder.
-    pub runs: Option<String>,
-}
-
-/// What a table holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Sessions,
-    Runs,
-}
-
-impl Tables {
-    fn named(&self) -> Vec<(Kind, &str)> {
-        let both = [(Kind::Sessions, &self.sessions), (Kind::Runs, &self.runs)];
-        both.into_iter().filter_map(|(kind, name)| Some((kind, name.as_deref()?))).collect()
+        match argument.to_str() {
+            Some("-") => Self::Stdin,
+            Some(text) => {
+                PostgresUrl::of(text).map_or_else(|| Self::Path(argument.to_owned()), Self::Postgres)
+            }
+            None => Self::Path(argument.to_owned()),
+        }
     }
 
-    /// True for the table of its kind that was named, and for any where none was.
-    fn want(&self, kind: Kind, table: &str) -> bool {
-        self.named().iter().all(|(own, name)| *own != kind || *name == table)
-    }
-
-    /// Without this name: its kind is left to be found.
-    #[must_use]
-    pub fn without(&self, table: &str) -> Self {
-        let other = |name: &Option<String>| name.clone().filter(|name| name != table);
-        Self { sessions: other(&self.sessions), runs: other(&self.runs) }
+    /// What it is called in messages: a URL without its password.
+    pub fn name(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::Stdin => "-".into(),
+            Self::Postgres(url) => url.to_string().into(),
+        }
     }
 }
 
@@ -399,6 +341,36 @@ pub enum Error {
         /// SQLite's words.
         source: rusqlite::Error,
     },
+    /// A URL that says something else than how to connect.
+    #[error("cannot use {path}: {reason}")]
+    Url {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// No connection, or an error of the server's.
+    #[error("cannot read the Postgres database {path}: {reason}")]
+    Postgres {
+        /// The database.
+        path: PathBuf,
+        /// Why not, and what may help.
+        reason: String,
+    },
+    /// A server that says nothing, or works too long on a page.
+    #[error("{path} did not answer within {waited:?}; is its server reachable and not overloaded?")]
+    TimedOut {
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// This build cannot read Postgres.
+    #[error("{path} is a Postgres database; reading it needs a build with the \"postgres\" feature")]
+    NoPostgres {
+        /// The database.
+        path: PathBuf,
+    },
     /// This build cannot read SQLite.
     #[error("{path} is an SQLite database; reading it needs a build with the \"sqlite\" feature")]
     NoSqlite {
@@ -420,6 +392,10 @@ pub async fn read(
         Location::Stdin => {
             return file::read_once(Path::new("standard input"), io::stdin().lock(), accept).await;
         }
+        #[cfg(feature = "postgres")]
+        Location::Postgres(url) => return postgres::read(url, tables, accept).await,
+        #[cfg(not(feature = "postgres"))]
+        Location::Postgres(_) => return Err(Error::NoPostgres { path: location.name() }),
         Location::Path(path) => path,
     };
     let failed = |source| Error::Read { path: path.clone(), source };
@@ -443,6 +419,7 @@ pub async fn read(
 pub fn has_tables(location: &Location) -> bool {
     match location {
         Location::Stdin => false,
+        Location::Postgres(_) => true,
         Location::Path(path) => path.is_dir() || path.is_file() && is_sqlite(path).unwrap_or(false),
     }
 }

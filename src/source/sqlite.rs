@@ -14,7 +14,8 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row};
 
-use super::{Error, Kind, LOCK_PATIENCE, Part, Record, Source, Spot, Stamp, Tables};
+use super::choice::{Described, quoted};
+use super::{Error, LOCK_PATIENCE, Part, Record, Source, Spot, Stamp, Tables};
 use crate::framework::Oddity;
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
@@ -46,7 +47,8 @@ pub(super) fn read(
 pub(super) fn open(path: &Path, tables: &Tables, patience: Duration) -> Result<Source, Error> {
     let database = Database::open(path, patience)?;
     let found = database.tables().map_err(|error| database.error(error))?;
-    let chosen = database.choose(&found, tables)?;
+    let (what, is_called) = ("an SQLite database", |table: &Table, name: &str| table.name == name);
+    let chosen = Described { path, what, found: &found, is_called }.choose(tables)?;
     let mut source = Source::default();
     for (table, layout) in chosen {
         match layout {
@@ -134,37 +136,6 @@ impl Database {
             tables.push(Table { name, columns });
         }
         Ok(tables)
-    }
-
-    /// The tables to read: of each kind the one named, else all whose columns are those of Agno's.
-    fn choose<'t>(&self, found: &'t [Table], tables: &Tables) -> Result<Vec<(&'t Table, Layout)>, Error> {
-        let path = || self.path.clone();
-        for (kind, name) in tables.named() {
-            let Some(table) = found.iter().find(|table| table.name == name) else {
-                return Err(Error::NoTable { path: path(), table: name.to_owned(), found: list(found) });
-            };
-            if kind_of(&table.layout()) != Some(kind) {
-                let whose = if kind == Kind::Runs { "runs" } else { "sessions" };
-                let found = format!("table \"{name}\", whose columns are not those of Agno's {whose}");
-                return Err(Error::NotAgno { path: path(), found });
-            }
-        }
-        let wanted =
-            |table: &&Table| kind_of(&table.layout()).is_some_and(|kind| tables.want(kind, &table.name));
-        let chosen: Vec<(&Table, Layout)> =
-            found.iter().filter(wanted).map(|table| (table, table.layout())).collect();
-        // No table at all: Agno made the file and has not stored its first run yet.
-        if chosen.is_empty() && !found.is_empty() {
-            return Err(Error::NotAgno {
-                path: path(),
-                found: format!("an SQLite database with {}", list(found)),
-            });
-        }
-        if !chosen.is_empty() && chosen.iter().all(|(_, layout)| *layout == Layout::V1) {
-            let names: Vec<&str> = chosen.iter().map(|(table, _)| table.name.as_str()).collect();
-            return Err(Error::AgnoV1 { path: path(), found: format!("table {}", names.join(", ")) });
-        }
-        Ok(chosen)
     }
 
     fn expect_rowids(&self, table: &Table) -> Result<(), Error> {
@@ -352,28 +323,6 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let columns =
         Columns { session_id: text(2), user_id: text(3), stored_at_s: integer(4), index: integer(5) };
     Ok(Some(Record { json, columns }))
-}
-
-fn kind_of(layout: &Layout) -> Option<Kind> {
-    match layout {
-        Layout::Runs => Some(Kind::Runs),
-        Layout::SessionsWithRuns | Layout::Sessions | Layout::V1 => Some(Kind::Sessions),
-        Layout::Other => None,
-    }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn list(tables: &[Table]) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<&str> = tables.iter().take(SHOWN).map(|table| table.name.as_str()).collect();
-    match tables.len() {
-        0 => "no tables".to_owned(),
-        count if count > SHOWN => format!("tables {} and {} more", names.join(", "), count - SHOWN),
-        _ => format!("tables {}", names.join(", ")),
-    }
 }
 
 fn sqlite_error(path: &Path, error: rusqlite::Error) -> Error {

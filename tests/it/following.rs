@@ -540,6 +540,9 @@ fn standard_input_cannot_be_followed() {
     ] {
         run(&mut command).expect_code(2).expect_words(&["standard input", "followed"]);
     }
+    let url = Path::new("postgres://reader:hunter2@db.example/agno");
+    let ended = run(&mut follow("http://127.0.0.1:9", &place.state(), &[url], &[])).expect_code(2);
+    assert!(ended.stderr.contains("db.example") && !ended.stderr.contains("hunter2"), "{}", ended.stderr);
 }
 
 /// The last value of a counter's series with this attribute.
@@ -689,4 +692,22 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
     is_down.store(false, Ordering::Relaxed);
     run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
     assert_eq!(usage(&receiver), tokens(&place.database));
+}
+
+#[test]
+fn a_run_can_be_observed() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let more = ["--history", "count", "--observe"];
+    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    wait_until("its spans", || received_spans(&receiver).is_superset(&expected_spans(&place.database)));
+    stop(child, 143);
+    let services: BTreeSet<String> = receiver
+        .logs()
+        .into_iter()
+        .flat_map(|request| request.resource_logs)
+        .flat_map(|logs| logs.resource.unwrap().attributes)
+        .filter(|attribute| attribute.key == "service.name")
+        .map(|attribute| format!("{:?}", attribute.value.unwrap().value.unwrap()))
+        .collect();
+    assert_eq!(services.into_iter().collect::<Vec<_>>(), ["StringValue(\"agno-otel\")"]);
 }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agno_otel::framework::agno::Columns;
+use agno_otel::{Intake, Record, Settings};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -370,4 +372,28 @@ fn what_can_be_read_only_once_is_read() {
     // As a shell hands over `<(…)`: a pipe with a name.
     let ended = run_with_input(&mut send_nowhere(["/dev/stdin"]), &run_file).expect_code(0);
     assert_eq!(ended.summary()["tokens"], of_fixture(TEAM)["tokens"]);
+}
+
+// Postgres' JSONB has the keys of an object in an order of its own.
+#[test]
+fn the_order_of_roles_in_details_changes_no_id() {
+    let entry = |id: &str, tokens: u64| json!([{"id": id, "provider": "OpenAI", "input_tokens": tokens}]);
+    let spans = |roles: [(&str, Value); 2]| {
+        let details: String = roles.map(|(role, entries)| format!("{role:?}: {entries}")).join(", ");
+        let json = format!(
+            "{{\"run_id\": \"r\", \"session_id\": \"s\", \"agent_id\": \"a\", \"created_at\": 1, \"metrics\": \
+             {{\"input_tokens\": 12, \"details\": {{{details}}}}}}}"
+        );
+        let mut intake = Intake::default();
+        intake.accept(&Record { json: json.into_bytes(), columns: Columns::default() });
+        let traces = intake.finish(0).spans(Settings::default());
+        let mut ids: Vec<_> =
+            traces[0].spans.iter().map(|span| (span.span_id.clone(), span.name.clone())).collect();
+        ids.sort();
+        ids
+    };
+    let (main, memory) = (("model", entry("m", 8)), ("memory_model", entry("n", 4)));
+    let found = spans([main.clone(), memory.clone()]);
+    assert_eq!(found.len(), 3);
+    assert_eq!(found, spans([memory, main]));
 }

@@ -319,3 +319,20 @@ fn a_message_names_its_cause_once() {
     let ended = run(&mut send_nowhere([Path::new("/nowhere/agno.db")])).expect_code(3);
     assert_eq!(ended.stderr.matches("No such file").count(), 1, "{}", ended.stderr);
 }
+
+#[test]
+fn a_postgres_url_is_no_path_and_its_password_is_never_said() {
+    // Nobody listens on port 1.
+    let cases = [
+        ("postgres://ai:s3cret@127.0.0.1:1/agno", "postgres://ai@127.0.0.1:1/agno"),
+        ("postgresql+psycopg://ai:s3cret@127.0.0.1:1/agno", "listens"),
+        ("postgres://ai:s3cret@127.0.0.1:1/agno?pool_size=3", "pool_size"),
+        ("postgres://ai:s3?cret@127.0.0.1:1/agno", "%3F"),
+    ];
+    for (url, word) in cases {
+        let ended = run(send_nowhere([Path::new(url)]).env("RUST_LOG", "trace"));
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!said.contains("s3") && !said.contains("cret"), "{said}");
+        ended.expect_code(3).expect_words(&[word]);
+    }
+}

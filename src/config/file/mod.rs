@@ -67,10 +67,14 @@ impl File {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// Where a source is, from where the command was started; standard input is everywhere.
+    /// Where a source is, from where the command was started; standard input and URLs are what they are.
     pub fn source_path(&self, source: &Source) -> PathBuf {
         let path = &source.path.0;
-        if path.as_os_str() == "-" { path.clone() } else { self.beside(path) }
+        if path.as_os_str() == "-" || path.to_string_lossy().contains("://") {
+            path.clone()
+        } else {
+            self.beside(path)
+        }
     }
 
     /// Where something stands: `agno-otel.toml:14`.

@@ -32,7 +32,9 @@ pub(super) fn match_details(run: &mut Run, details: Vec<Detail>, oddities: &mut 
     for (place, (detail, left)) in details.iter().zip(left).enumerate() {
         let is_used = used.get(place).copied().unwrap_or(false);
         if !left.is_zero() || !is_used {
-            run.calls.push(remainder(detail, left, is_used, place));
+            // Counted within the role: Postgres' JSONB keeps the order of a list, not that of an object's keys.
+            let of_role = details.iter().take(place).filter(|other| other.usage.role == detail.usage.role);
+            run.calls.push(remainder(detail, left, is_used, of_role.count()));
         }
     }
     let entries = details.into_iter().map(|detail| detail.usage);
@@ -284,7 +286,7 @@ mod tests {
             vec![message("m", (10, 2))],
             vec![entry("model", "gpt", (15, 5)), entry("memory_model", "mini", (7, 1))],
         );
-        assert_eq!(shown, ["m gpt 10+2", "model/0 gpt 5+3", "memory_model/1 mini 7+1"]);
+        assert_eq!(shown, ["m gpt 10+2", "model/0 gpt 5+3", "memory_model/0 mini 7+1"]);
         assert_eq!(counted, ["model gpt 15+5", "memory_model mini 7+1"]);
         assert_eq!(said_more, 0);
     }
@@ -383,7 +385,7 @@ mod tests {
             vec![message("a", (5, 1)), message("b", (5, 1))],
             vec![entry("model", "gpt", (10, 2)), entry("parser_model", "mini", (5, 1))],
         );
-        assert_eq!(shown, ["a gpt 5+1", "b gpt 5+1", "parser_model/1 mini 5+1"]);
+        assert_eq!(shown, ["a gpt 5+1", "b gpt 5+1", "parser_model/0 mini 5+1"]);
     }
 
     #[test]

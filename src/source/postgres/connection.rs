@@ -1,0 +1,157 @@
+//! One connection to a database, over which it is asked one page at a time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+use super::super::url::PostgresUrl;
+use super::super::{Error, LOCK_PATIENCE};
+use super::Name;
+use super::reason::{is_of_tls, reason};
+use super::settings::Settings;
+
+/// How long the server may work on one page.
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an answer is waited for, network included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A database.
+pub(super) struct Connection {
+    /// What it is called in messages: its URL without the password.
+    pub(super) name: PathBuf,
+    settings: Settings,
+    open: Mutex<Option<Open>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({})", self.name.display())
+    }
+}
+
+struct Open {
+    client: Client,
+    /// What moves the bytes; it ends with us.
+    _task: JoinSet<()>,
+}
+
+impl Connection {
+    pub(super) fn to(url: &PostgresUrl) -> Result<Self, Error> {
+        let name = PathBuf::from(url.to_string());
+        match Settings::of(url, &|variable| std::env::var(variable).ok()) {
+            Ok(settings) => Ok(Self { name, settings, open: Mutex::new(None) }),
+            Err(reason) => Err(Error::Url { path: name, reason }),
+        }
+    }
+
+    /// The rows of one statement, which reads this table.
+    ///
+    /// By the simple protocol, with everything in one message: one round trip, nothing prepared and nothing set that
+    /// outlives the transaction, so that any pooler may stand between.
+    pub(super) async fn rows(&self, table: &Name, select: &str) -> Result<Vec<SimpleQueryRow>, Error> {
+        let sql = format!(
+            "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; {select}; COMMIT",
+            STATEMENT_TIMEOUT.as_millis(),
+            LOCK_PATIENCE.as_millis()
+        );
+        let mut open = self.open.lock().await;
+        let used = open.take();
+        let is_fresh = used.is_none();
+        let client = open.insert(self.reopened(used).await?);
+        let answer = match self.answer(client, &sql).await? {
+            // Between two families a server may have thought us idle for too long.
+            Err(error) if error.is_closed() && !is_fresh => {
+                let client = open.insert(self.connect().await?);
+                self.answer(client, &sql).await?
+            }
+            answer => answer,
+        };
+        let messages = answer.map_err(|error| self.error(&error, table))?;
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    async fn answer(
+        &self,
+        open: &Open,
+        sql: &str,
+    ) -> Result<Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>, Error> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, open.client.simple_query(sql)).await;
+        answer.map_err(|_elapsed| Error::TimedOut { path: self.name.clone(), waited: ANSWER_TIMEOUT })
+    }
+
+    async fn reopened(&self, used: Option<Open>) -> Result<Open, Error> {
+        match used {
+            Some(open) if !open.client.is_closed() => Ok(open),
+            _ => self.connect().await,
+        }
+    }
+
+    async fn connect(&self) -> Result<Open, Error> {
+        let limit = self.settings.connect_timeout;
+        match tokio::time::timeout(limit, self.attempt()).await {
+            Ok(connected) => connected,
+            Err(_elapsed) => Err(Error::TimedOut { path: self.name.clone(), waited: limit }),
+        }
+    }
+
+    async fn attempt(&self) -> Result<Open, Error> {
+        let config = &self.settings.config;
+        if config.get_ssl_mode() == SslMode::Disable {
+            return self.without_tls().await;
+        }
+        let fault = |reason| Error::Url { path: self.name.clone(), reason };
+        match config.connect(self.settings.tls.connector().map_err(fault)?).await {
+            Ok((client, connection)) => Ok(opened(client, connection)),
+            // As libpq does: `prefer` is no promise.
+            Err(error) if config.get_ssl_mode() == SslMode::Prefer && is_of_tls(&error) => {
+                tracing::warn!(path = %self.name.display(), "no TLS with this server; going on without");
+                self.without_tls().await
+            }
+            Err(error) => Err(self.error(&error, &Name::default())),
+        }
+    }
+
+    async fn without_tls(&self) -> Result<Open, Error> {
+        let mut config = self.settings.config.clone();
+        config.ssl_mode(SslMode::Disable);
+        let (client, connection) =
+            config.connect(NoTls).await.map_err(|error| self.error(&error, &Name::default()))?;
+        Ok(opened(client, connection))
+    }
+
+    /// What to say of an error, which reading this table or connecting met.
+    fn error(&self, error: &tokio_postgres::Error, table: &Name) -> Error {
+        let path = self.name.clone();
+        match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Locked { path, waited: LOCK_PATIENCE },
+            Some(&SqlState::QUERY_CANCELED) => Error::TimedOut { path, waited: STATEMENT_TIMEOUT },
+            _ => {
+                let user = self.settings.config.get_user().unwrap_or_default();
+                Error::Postgres { path, reason: reason(error, user, table) }
+            }
+        }
+    }
+}
+
+fn opened<S>(client: Client, connection: tokio_postgres::Connection<tokio_postgres::Socket, S>) -> Open
+where
+    S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        // Who asks is told by the client.
+        if let Err(error) = connection.await {
+            tracing::debug!("the connection to Postgres ended: {}", crate::error::Chain(&error));
+        }
+    });
+    Open { client, _task: task }
+}

@@ -1,0 +1,340 @@
+//! Agno's Postgres databases: read a page at a time, with nothing more than the right to `SELECT`.
+//!
+//! Every page is a transaction of its own that only reads, goes on behind the key the last one ended with, and is over
+//! before anything is made of its rows.
+
+mod connection;
+mod passfile;
+mod reason;
+mod settings;
+mod tls;
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tokio_postgres::SimpleQueryRow;
+
+use super::choice::{Described, quoted};
+use super::{Error, Part, PostgresUrl, Record, Source, Spot, Tables};
+use crate::framework::Oddity;
+use crate::framework::agno::Columns;
+use crate::framework::agno::tables::{Layout, Table};
+use connection::Connection;
+
+/// The tables of every schema but the system's, with the columns of those that could be Agno's: all of Agno's have a
+/// session. Parts of a table are read with it.
+const RELATIONS: &str = "
+    SELECT n.nspname, c.relname, c.relkind, a.attname FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        AND EXISTS (SELECT FROM pg_catalog.pg_attribute s
+            WHERE s.attrelid = c.oid AND s.attname = 'session_id' AND NOT s.attisdropped)
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+        AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+    ORDER BY n.nspname, c.relname, a.attnum";
+/// A page ends with the row that reaches this many bytes, as the server stores them: compressed.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// A page ends after this many rows.
+const PAGE_ROWS: usize = 256;
+
+pub(super) async fn read(
+    url: &PostgresUrl,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<Source, Error> {
+    let database = Database { connection: Connection::to(url)? };
+    let mut found = database.relations().await?;
+    leave_views(&mut found, tables);
+    let path = database.connection.name.as_path();
+    let described =
+        Described { path, what: "a Postgres database", found: &found, is_called: Relation::is_called };
+    let mut source = Source::default();
+    for (relation, layout) in described.choose(tables)? {
+        match layout {
+            Layout::SessionsWithRuns | Layout::Runs => {
+                let mut rows = Rows::of(relation, &layout);
+                rows.read(&database, source.parts(), accept).await?;
+                source.parts.push(Part::Relation(rows));
+            }
+            Layout::V1 => {
+                let count = database.count(relation).await?;
+                source.oddities.add_many(Oddity::AgnoV1, count);
+            }
+            Layout::Sessions | Layout::Other => {}
+        }
+    }
+    source.postgres = Some(database);
+    Ok(source)
+}
+
+/// A table, whose name for people has its schema.
+struct Relation {
+    table: Table,
+    name: Name,
+    is_view: bool,
+}
+
+/// A view shows again what a table has, and may take long for each page: it is read if it was named, or has no table
+/// beside it.
+fn leave_views(found: &mut Vec<Relation>, tables: &Tables) {
+    let holds_runs =
+        |relation: &Relation| matches!(relation.table.layout(), Layout::Runs | Layout::SessionsWithRuns);
+    if found.iter().any(|relation| !relation.is_view && holds_runs(relation)) {
+        let is_named = |relation: &Relation| tables.named().iter().any(|(_, name)| relation.is_called(name));
+        found.retain(|relation| !relation.is_view || is_named(relation));
+    }
+}
+
+/// Names as SQL has them.
+#[derive(Debug, Clone, Default)]
+struct Name {
+    schema: String,
+    table: String,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+impl Borrow<Table> for Relation {
+    fn borrow(&self) -> &Table {
+        &self.table
+    }
+}
+
+impl Relation {
+    /// With or without its schema.
+    fn is_called(&self, name: &str) -> bool {
+        let own = self.table.name.as_str();
+        own == name || own.split_once('.').is_some_and(|(_, table)| table == name)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    /// Every table, called `schema.table`.
+    async fn relations(&self) -> Result<Vec<Relation>, Error> {
+        let (nameless, mut found) = (Name::default(), BTreeMap::<_, (bool, Vec<String>)>::new());
+        for row in self.connection.rows(&nameless, RELATIONS).await? {
+            let (Some(schema), Some(table)) = (text(&row, 0), text(&row, 1)) else { continue };
+            let (is_view, columns) = found.entry((schema, table)).or_default();
+            *is_view = text(&row, 2).is_some_and(|kind| kind == "v" || kind == "m");
+            columns.extend(text(&row, 3));
+        }
+        let relation = |((schema, table), (is_view, columns)): ((String, String), _)| Relation {
+            name: Name { schema: quoted(&schema), table: quoted(&table) },
+            table: Table { name: format!("{schema}.{table}"), columns },
+            is_view,
+        };
+        Ok(found.into_iter().map(relation).collect())
+    }
+
+    async fn count(&self, relation: &Relation) -> Result<u64, Error> {
+        let sql = format!("SELECT count(*) FROM {}", relation.name);
+        let rows = self.connection.rows(&relation.name, &sql).await?;
+        Ok(rows.first().and_then(|row| text(row, 0)?.parse().ok()).unwrap_or(0))
+    }
+}
+
+/// The rows of one table.
+#[derive(Debug)]
+pub(super) struct Rows {
+    table: Name,
+    /// What is read of a row.
+    columns: String,
+    json: &'static str,
+    /// The column rows are known and ordered by.
+    id: &'static str,
+    /// Those of the rows handed over, to find them again.
+    ids: Ids,
+}
+
+impl Rows {
+    fn of(relation: &Relation, layout: &Layout) -> Self {
+        let table = &relation.table;
+        let is_run = *layout == Layout::Runs;
+        let (json, id) = if is_run { ("run_data", "run_id") } else { ("runs", "session_id") };
+        let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
+        let columns = format!(
+            "{id}::text, {json}::text, session_id::text, {user}, {stored}, {index}",
+            user = table.column_or_null("user_id"),
+            index = table.column_or_null("run_index"),
+        );
+        Self { table: relation.name.clone(), columns, json, id, ids: Ids::default() }
+    }
+
+    /// Hands over the JSON of every row.
+    async fn read(
+        &mut self,
+        database: &Database,
+        part: u32,
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<(), Error> {
+        let mut behind = None;
+        loop {
+            let page = database.connection.rows(&self.table, &self.page(behind.as_deref())).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            behind = text(last, 0);
+            for row in page {
+                let (Some(id), Some(record)) = (text(&row, 0), record(&row)) else { continue };
+                let length = u32::try_from(record.json.len()).unwrap_or(u32::MAX);
+                let at = self.ids.add(&id);
+                accept(Spot { part, at, length, mark: 0 }, record);
+            }
+        }
+    }
+
+    /// The rows behind a key. Those that begin beyond the limit of bytes are left for the next page, by sizes the server
+    /// knows without unpacking anything.
+    fn page(&self, behind: Option<&str>) -> String {
+        let Self { table, columns, json, id, .. } = self;
+        let behind =
+            behind.map_or(format!("{id} IS NOT NULL"), |behind| format!("{id} > {}", literal(behind)));
+        format!(
+            "SELECT {columns} FROM (SELECT *, sum(pg_column_size({json})) OVER (ORDER BY {id} ROWS BETWEEN UNBOUNDED \
+             PRECEDING AND 1 PRECEDING) AS agno_otel_bytes_before FROM (SELECT * FROM {table} WHERE {behind} ORDER BY \
+             {id} LIMIT {PAGE_ROWS}) AS page) AS page WHERE coalesce(agno_otel_bytes_before, 0) < {PAGE_BYTES} \
+             ORDER BY {id}"
+        )
+    }
+
+    /// Reads rows again, those that are still there.
+    pub(super) async fn fetch(
+        &self,
+        database: &Database,
+        spots: &[Spot],
+        accept: &mut (dyn FnMut(Record) + Send),
+    ) -> Result<(), Error> {
+        let mut rest = spots;
+        while !rest.is_empty() {
+            let (page, behind) = rest.split_at(page_length(rest).min(rest.len()));
+            rest = behind;
+            let ids: Vec<String> =
+                page.iter().filter_map(|spot| self.ids.get(spot.at)).map(literal).collect();
+            let Self { table, columns, id, .. } = self;
+            let sql =
+                format!("SELECT {columns} FROM {table} WHERE {id} IN ({}) ORDER BY {id}", ids.join(", "));
+            let rows = database.connection.rows(&self.table, &sql).await?;
+            rows.iter().filter_map(record).for_each(&mut *accept);
+        }
+        Ok(())
+    }
+}
+
+/// How many of these rows make one page, by what they were when they were read first.
+fn page_length(spots: &[Spot]) -> usize {
+    let mut bytes = 0;
+    let fitting = spots.iter().take(PAGE_ROWS).take_while(|spot| {
+        let is_first_or_fits = bytes < PAGE_BYTES;
+        bytes += spot.length as usize;
+        is_first_or_fits
+    });
+    fitting.count().max(1)
+}
+
+/// Ids, a few bytes each beside their letters.
+#[derive(Debug, Default)]
+struct Ids {
+    letters: String,
+    ends: Vec<usize>,
+}
+
+impl Ids {
+    fn add(&mut self, id: &str) -> u64 {
+        self.letters.push_str(id);
+        self.ends.push(self.letters.len());
+        self.ends.len() as u64 - 1
+    }
+
+    fn get(&self, at: u64) -> Option<&str> {
+        let at = usize::try_from(at).ok()?;
+        let start = match at.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.letters.get(start..*self.ends.get(at)?)
+    }
+}
+
+/// A text as SQL has it, whatever `standard_conforming_strings` is. No text of Postgres holds a NUL.
+fn literal(text: &str) -> String {
+    let text = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", text.replace('\\', "\\\\")) } else { format!("'{text}'") }
+}
+
+fn text(row: &SimpleQueryRow, column: usize) -> Option<String> {
+    row.try_get(column).ok().flatten().map(str::to_owned)
+}
+
+fn record(row: &SimpleQueryRow) -> Option<Record> {
+    let json = row.try_get(1).ok().flatten()?.as_bytes().to_vec();
+    let integer = |column| text(row, column)?.parse().ok();
+    let columns = Columns {
+        session_id: text(row, 2),
+        user_id: text(row, 3),
+        stored_at_s: integer(4),
+        index: integer(5),
+    };
+    Some(Record { json, columns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relation(name: &str, columns: &[&str]) -> Relation {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Relation { table: Table { name: name.to_owned(), columns }, name: Name::default(), is_view: false }
+    }
+
+    #[test]
+    fn a_table_answers_to_its_name_with_and_without_its_schema() {
+        let relation = relation("ai.agno_runs", &[]);
+        assert!(relation.is_called("agno_runs") && relation.is_called("ai.agno_runs"));
+        assert!(
+            !relation.is_called("public.agno_runs")
+                && !relation.is_called("runs")
+                && !relation.is_called("ai")
+        );
+    }
+
+    #[test]
+    fn no_id_can_end_its_literal() {
+        for (id, sql) in [("a", "'a'"), ("a'b", "'a''b'"), ("a\\", "E'a\\\\'"), ("\\'", "E'\\\\'''")] {
+            assert_eq!(literal(id), sql);
+        }
+    }
+
+    #[test]
+    fn ids_are_kept_in_order() {
+        let mut ids = Ids::default();
+        let places: Vec<u64> = ["a", "", "bç"].iter().map(|id| ids.add(id)).collect();
+        assert_eq!(
+            places.iter().map(|at| ids.get(*at)).collect::<Vec<_>>(),
+            [Some("a"), Some(""), Some("bç")]
+        );
+        assert_eq!(ids.get(3), None);
+    }
+
+    #[test]
+    fn a_page_of_rows_read_again_is_bounded_by_rows_and_bytes() {
+        let spots = |length: u32, count: usize| vec![Spot { part: 0, at: 0, length, mark: 0 }; count];
+        assert_eq!(page_length(&spots(1, 1000)), PAGE_ROWS);
+        assert_eq!(page_length(&spots(512 * 1024, 10)), 2);
+        assert_eq!(page_length(&spots(u32::MAX, 10)), 1);
+    }
+
+    #[test]
+    fn columns_that_an_older_agno_lacks_are_null() {
+        let rows = Rows::of(&relation("ai.mine", &["run_id", "session_id", "run_data"]), &Layout::Runs);
+        assert_eq!(rows.columns, "run_id::text, run_data::text, session_id::text, NULL, NULL, NULL");
+        assert!(rows.page(Some("a'b")).contains("WHERE run_id > 'a''b' ORDER BY run_id LIMIT 256"));
+    }
+}
