@@ -255,6 +255,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A URL of something we do not read. What stands behind its scheme may be secret.
+    #[error(
+        "a {scheme}:// URL is not read; give a postgres:// URL, or the path of a database, a folder or a file"
+    )]
+    OtherUrl {
+        /// Its scheme.
+        scheme: String,
+    },
     /// A pipe, a socket, a device: what it holds cannot be looked at again.
     #[error("{path} is neither a file nor a folder, and cannot be followed")]
     NotFollowed {
@@ -398,7 +406,7 @@ pub async fn read(
         Location::Postgres(_) => return Err(Error::NoPostgres { path: location.name() }),
         Location::Path(path) => path,
     };
-    let failed = |source| Error::Read { path: path.clone(), source };
+    let failed = |source| unread(path, source);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return folder::read(path, tables, accept).await;
@@ -413,6 +421,16 @@ pub async fn read(
         return Err(Error::NoSqlite { path: path.clone() });
     }
     file::read(path, accept).await
+}
+
+/// Why a path could not be read; nothing of a URL is said but its scheme.
+fn unread(path: &Path, source: io::Error) -> Error {
+    match path.to_string_lossy().split_once("://") {
+        Some((scheme, _)) if source.kind() == io::ErrorKind::NotFound => {
+            Error::OtherUrl { scheme: scheme.to_owned() }
+        }
+        _ => Error::Read { path: path.to_owned(), source },
+    }
 }
 
 /// True where table names mean something: in databases and folders.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::{Error, Part, Record, Source, Spot, Stamp, Tables, is_sqlite, is_unwritten, sqlite};
+use super::{Error, Part, Record, Source, Spot, Stamp, Tables, is_sqlite, is_unwritten, sqlite, unread};
 
 /// What [`follow`](crate::follow) asks of a database.
 impl Source {
@@ -45,7 +45,7 @@ pub struct Watch {
 impl Watch {
     /// True if it may have changed since this was last asked; at first always.
     pub fn has_changed(&mut self, path: &Path) -> Result<bool, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let failed = |source| unread(path, source);
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if !metadata.is_file() && !metadata.is_dir() {
             return Err(Error::NotFollowed { path: path.to_owned() });

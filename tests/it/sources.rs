@@ -336,3 +336,11 @@ fn a_postgres_url_is_no_path_and_its_password_is_never_said() {
         ended.expect_code(3).expect_words(&[word]);
     }
 }
+
+#[test]
+fn a_url_of_another_kind_is_refused_and_not_repeated() {
+    let ended = run(&mut send_nowhere(["mysql://root:hunter2@db/agno"])).expect_code(3);
+    ended.expect_words(&["mysql://", "postgres://"]);
+    let ended = run(&mut send_nowhere(["mysql://root:hunter2@db/agno"]));
+    assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+}
