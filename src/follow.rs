@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Chain;
 use crate::framework::agno::{self, DecodedRun};
 use crate::framework::{Keep, Oddities};
-use crate::intake::{Gathered, Intake};
+use crate::intake::{self, Gathered, Intake};
 use crate::model::{RunKind, Tokens};
 use crate::otel::{Resource, Settings, names};
 use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
@@ -76,10 +76,8 @@ pub struct Tally {
     pub families: u64,
     /// Families that could not be read as they were seen; they are due again soon.
     pub put_off: u64,
-    /// Runs in them, of agents, teams and workflows; those known before are among them.
+    /// Runs of what was counted, of agents, teams and workflows; those known before are among them.
     pub runs: [usize; 3],
-    /// Runs never seen before.
-    pub new_runs: u64,
     /// Everything these runs spent.
     pub tokens: Tokens,
     /// Their sessions.
@@ -119,11 +117,6 @@ impl Follower {
     /// Where it reads.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Why it could not be read last.
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
     }
 
     /// Notes what is new, as [`look_once`](Self::look_once) does. A source that cannot be read is said once, and tried
@@ -209,7 +202,7 @@ impl Follower {
         path.unwrap_or_else(|| self.path.clone()).display().to_string()
     }
 
-    /// A database: rows that are new, have another length, or hold a run that is not over.
+    /// A database: rows that are new or other ones than before, have another length, or hold a run that is not over.
     async fn look_at_rows(
         &mut self,
         following: &Following,
@@ -221,7 +214,7 @@ impl Follower {
         let identity = self.watch.identity();
         let mut parts = Vec::new();
         for (number, table) in source.part_names().iter().enumerate() {
-            let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
+            let part = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
             parts.push(part);
             let seen = following.state.borrow().seen(part)?;
             let mut gone: BTreeSet<u64> = seen.iter().map(|seen| seen.at).collect();
@@ -268,7 +261,7 @@ impl Follower {
         let mut parts = Vec::new();
         for (number, file) in (0..).zip(source.part_names()) {
             // A file is told by its values alone.
-            let (part, _) = following.state.borrow_mut().part(&format!("{whole}\n{file}"), "")?;
+            let part = following.state.borrow_mut().part(&format!("{whole}\n{file}"), "")?;
             parts.push(part);
             let seen = following.state.borrow().seen(part)?;
             let mut of_part: Vec<(Spot, Record)> =
@@ -326,7 +319,6 @@ impl Tally {
         let sessions: BTreeSet<&str> =
             gathered.forest.runs.iter().filter_map(|run| run.session_id.as_deref()).collect();
         self.sessions += sessions.len();
-        self.new_runs += counted.new_runs;
         self.tokens += gathered.tokens();
         self.traces += counted.traces;
         self.spans += counted.spans;
@@ -340,7 +332,6 @@ impl Tally {
         for (count, more) in self.runs.iter_mut().zip(later.runs) {
             *count += more;
         }
-        self.new_runs += later.new_runs;
         self.tokens += later.tokens;
         self.sessions += later.sessions;
         self.traces += later.traces;
@@ -350,10 +341,6 @@ impl Tally {
 }
 
 impl Following {
-    fn keep(&self) -> Keep {
-        if self.settings.content.mode() == crate::otel::Mode::None { Keep::Figures } else { Keep::Content }
-    }
-
     /// Notes records, but for those that are open and just as they were.
     fn see(
         &self,
@@ -452,7 +439,7 @@ impl Following {
         now_ns: u64,
     ) -> Result<Option<Gathered>, state::Error> {
         let spots = self.state.borrow().spots(family)?;
-        let mut intake = Intake::keeping(self.keep());
+        let mut intake = Intake::keeping(intake::keep(self.settings));
         for (part, spots) in spots {
             let holds = |follower: &&mut Follower| follower.parts.contains(&part);
             let Some(follower) = followers.iter_mut().find(holds) else {
@@ -462,7 +449,7 @@ impl Following {
             let number = follower.parts.iter().position(|own| *own == part).unwrap_or(0);
             for mut spot in spots {
                 spot.part = u32::try_from(number).unwrap_or(u32::MAX);
-                match runs_at(follower.source.as_ref(), spot, self.keep()).await {
+                match runs_at(follower.source.as_ref(), spot, intake::keep(self.settings)).await {
                     Ok(Some(runs)) => runs.into_iter().for_each(|run| intake.add(run)),
                     Ok(None) | Err(source::Error::Changed { .. }) => {
                         self.state.borrow_mut().distrust(part, spot.at)?;

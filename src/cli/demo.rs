@@ -10,6 +10,7 @@ use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;
 use crate::config::{self, Config, File, Flags, Observed};
 use crate::delivery::DeadLetters;
+use crate::intake;
 
 /// Written by Agno 3.1 against a mock provider: `examples/README.md`.
 const DATABASE: &[u8] = include_bytes!("../../examples/demo.db");
@@ -54,7 +55,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let settings = arguments.said.settings(config)?;
     let surveyed = super::survey(&[sources]).await?;
     let families: Vec<_> = surveyed.families().collect();
-    let mut gathered = surveyed.gather(&families, super::keep(settings), clock.now_ns()).await?;
+    let mut gathered = surveyed.gather(&families, intake::keep(settings), clock.now_ns()).await?;
     drop(folder);
     gathered.restamp(clock.now_ns());
     let largest = gathered.traces(settings).max_by_key(|trace| trace.spans.len());

@@ -29,7 +29,7 @@ use crate::delivery;
 use crate::error::Chain;
 use crate::export::TlsError;
 use crate::export::print::plain;
-use crate::framework::{Keep, Oddities};
+use crate::framework::Oddities;
 use crate::intake::{Survey, Surveyed};
 use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
@@ -191,11 +191,6 @@ impl Said {
             content,
         })
     }
-}
-
-/// As much of records as these settings let out.
-fn keep(settings: Settings) -> Keep {
-    if settings.content.mode() == Mode::None { Keep::Figures } else { Keep::Content }
 }
 
 /// How a command ended: its exit code.

@@ -149,11 +149,7 @@ async fn count(
             let request = Request { signal: Signal::Traces, chunks: &waiting.chunks };
             match spans.deliver(&request).await {
                 Ok(()) => {
-                    let (refusals, now_ns) = (spans.take_refusals(), following.clock.now_ns());
-                    let mut state = following.state.borrow_mut();
-                    release::count_sent(&mut state, &reported, &spans.report.traces);
-                    reported = spans.report.traces.clone();
-                    state.delivered(waiting.up_to, &refusals, now_ns)?;
+                    release::note_delivered(following, spans, &mut reported, waiting.up_to)?;
                 }
                 Err(error @ delivery::Error::GaveUp { .. }) => gave_up = Some(error),
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@
 
 use tracing::{info, warn};
 
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, Delivery, Refusal};
 use crate::export::{Request, Signal};
 use crate::follow::Following;
 use crate::otel::request::{Chunk, metric_chunks};
@@ -27,7 +27,7 @@ pub(super) async fn settle(
     let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
     let Some((chunk, age_ns)) = unsettled else { return Ok(None) };
     if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
-        following.state.borrow_mut().released(true, &[], following.clock.now_ns())?;
+        following.state.borrow_mut().released(true)?;
         return Ok(None);
     }
     // Whatever becomes of this attempt, the one before it may have arrived.
@@ -96,12 +96,26 @@ fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -
         warn!(points = refusal.items, "metrics were refused");
         warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
     }
-    // Metrics need no dead letters: the next release holds them all.
-    following.state.borrow_mut().released(may_have_arrived, &[], following.clock.now_ns())
+    following.state.borrow_mut().released(may_have_arrived)
 }
 
-/// Counts what became of requests since the last time.
-pub(super) fn count_sent(state: &mut State, before: &delivery::Sent, after: &delivery::Sent) {
+/// Takes spans out of the outbox that were delivered or refused, and counts what became of them since the last time.
+/// Returns what was refused; it is kept.
+pub(super) fn note_delivered(
+    following: &Following,
+    delivery: &mut Delivery,
+    reported: &mut delivery::Sent,
+    up_to: i64,
+) -> Result<Vec<Refusal>, state::Error> {
+    let refusals = delivery.take_refusals();
+    let mut state = following.state.borrow_mut();
+    count_sent(&mut state, reported, &delivery.report.traces);
+    *reported = delivery.report.traces.clone();
+    state.delivered(up_to, &refusals, following.clock.now_ns())?;
+    Ok(refusals)
+}
+
+fn count_sent(state: &mut State, before: &delivery::Sent, after: &delivery::Sent) {
     let ledger = state.ledger();
     for (outcome, count) in &after.attempts {
         let more = count - before.attempts.get(outcome).copied().unwrap_or(0);

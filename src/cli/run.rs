@@ -246,19 +246,13 @@ async fn deliver(
                 }
             }
         }
-        let refusals = delivery.take_refusals();
-        for refusal in &refusals {
+        for refusal in release::note_delivered(following, delivery, &mut reported, waiting.up_to)? {
             warn!(
                 spans = refusal.items,
                 "refused; kept as a dead letter: agno-otel dead-letters list says why"
             );
             info!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "refused");
         }
-        let now_ns = following.clock.now_ns();
-        let mut state = following.state.borrow_mut();
-        release::count_sent(&mut state, &reported, &delivery.report.traces);
-        reported = delivery.report.traces.clone();
-        state.delivered(waiting.up_to, &refusals, now_ns)?;
     }
 }
 

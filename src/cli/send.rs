@@ -16,7 +16,7 @@ use crate::delivery::{self, DeadLetters, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::framework::Oddities;
-use crate::intake::{Gathered, Surveyed, count_reading};
+use crate::intake::{self, Gathered, Surveyed, count_reading};
 use crate::ledger::Ledger;
 use crate::model::{RunKind, Tokens};
 use crate::observe::{About, Underway};
@@ -122,7 +122,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let progress = bar(surveyed.len());
     let now_ns = clock.now_ns();
     for family in surveyed.families() {
-        let gathered = surveyed.gather(&[family], super::keep(settings), now_ns).await?;
+        let gathered = surveyed.gather(&[family], intake::keep(settings), now_ns).await?;
         outgoing.send(&gathered).await?;
         progress.inc(family.spots().len() as u64);
     }

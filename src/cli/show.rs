@@ -8,6 +8,7 @@ use crate::config::{Config, File, Flags};
 use crate::export::otlp_json::OtlpJson;
 use crate::export::print::{plain, waterfall};
 use crate::export::{Request, Signal};
+use crate::intake;
 use crate::otel::request::trace_chunks;
 use crate::otel::{Finder, Resource, TraceSpans, lines};
 
@@ -47,7 +48,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let mut oddities = surveyed.oddities.clone();
     let mut finder = arguments.run.as_deref().map(Finder::of);
-    let (now_ns, keep, mut traces) = (Clock::System.now_ns(), super::keep(settings), 0);
+    let (now_ns, keep, mut traces) = (Clock::System.now_ns(), intake::keep(settings), 0);
     for family in surveyed.families() {
         let gathered = surveyed.gather(&[family], keep, now_ns).await?;
         oddities.merge(&gathered.oddities);

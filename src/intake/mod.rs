@@ -20,6 +20,7 @@ use crate::framework::{Keep, Oddities, Oddity};
 use crate::ledger::Ledger;
 use crate::model::timeline::{self, Times};
 use crate::model::{Forest, Run, RunKey, RunKind, Tokens};
+use crate::otel::Mode;
 use crate::otel::metrics;
 use crate::otel::names;
 use crate::otel::places::Places;
@@ -192,6 +193,11 @@ impl Gathered {
             }
         }
     }
+}
+
+/// As much of records as these settings let out.
+pub fn keep(settings: Settings) -> Keep {
+    if settings.content.mode() == Mode::None { Keep::Figures } else { Keep::Content }
 }
 
 /// Counts what was read, in the bridge's own series.

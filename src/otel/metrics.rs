@@ -232,7 +232,7 @@ impl Counter<'_> {
         }
     }
 
-    /// What is counted of a run as a whole. Once per run, as it stands.
+    /// What is counted of a run as a whole. Once per run, as it stands: see [`so_far`] for one that is not over.
     fn work(&mut self) {
         let run = self.run;
         let exemplar = self.run_exemplar();

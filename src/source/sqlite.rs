@@ -248,33 +248,30 @@ impl Rows {
 
     /// Reads one row, whatever stands there now.
     pub(super) fn get(&self, database: &Database, at: u64) -> Result<Option<(Spot, Record)>, Error> {
-        let sql = format!("{} WHERE rowid = ?1", self.select);
-        let read = || {
-            let mut statement = database.connection.prepare_cached(&sql)?;
-            let row = statement.query_row([at.cast_signed()], |row| Ok((mark_of(row)?, record(row)?)));
-            row.optional()
-        };
-        let Some((mark, Some(record))) = read().map_err(|error| database.error(error))? else {
-            return Ok(None);
-        };
+        let Some((mark, Some(record))) = self.at(database, at)? else { return Ok(None) };
         let length = u32::try_from(record.json.len()).unwrap_or(u32::MAX);
         Ok(Some((Spot { part: 0, at, length, mark }, record)))
     }
 
     /// Reads one row again.
     pub(super) fn fetch(&self, database: &Database, spot: Spot) -> Result<Option<Record>, Error> {
-        let sql = format!("{} WHERE rowid = ?1", self.select);
-        let read = || {
-            let mut statement = database.connection.prepare_cached(&sql)?;
-            let read = statement.query_row([spot.at.cast_signed()], |row| Ok((mark_of(row)?, record(row)?)));
-            read.optional()
-        };
-        match read().map_err(|error| database.error(error))? {
+        match self.at(database, spot.at)? {
             // A `VACUUM` numbers rows anew.
             Some((mark, _)) if mark != spot.mark => Err(Error::Changed { path: database.path.clone() }),
             Some((_, record)) => Ok(record),
             None => Ok(None),
         }
+    }
+
+    /// The row with this number: its mark, and its record where it holds JSON.
+    fn at(&self, database: &Database, at: u64) -> Result<Option<(u32, Option<Record>)>, Error> {
+        let sql = format!("{} WHERE rowid = ?1", self.select);
+        let read = || {
+            let mut statement = database.connection.prepare_cached(&sql)?;
+            let row = statement.query_row([at.cast_signed()], |row| Ok((mark_of(row)?, record(row)?)));
+            row.optional()
+        };
+        read().map_err(|error| database.error(error))
     }
 }
 

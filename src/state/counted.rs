@@ -6,7 +6,6 @@ use rusqlite::params;
 
 use super::records::{FamilyId, History};
 use super::{Error, State};
-use crate::delivery::Refusal;
 use crate::intake::{Gathered, Spent};
 use crate::ledger::Released;
 use crate::ledger::stored::{StoredRun, StoredSession};
@@ -26,8 +25,6 @@ pub struct Patience {
 /// What became of a family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Runs never seen before.
-    pub new_runs: u64,
     /// Traces put into the outbox.
     pub traces: u64,
     /// Spans put into the outbox.
@@ -41,8 +38,6 @@ struct Known {
     is_sent: bool,
     /// What is wanted of it, if it is history and was not put together yet.
     history: Option<History>,
-    /// It was a copy when its origin was there.
-    is_copy: bool,
 }
 
 impl State {
@@ -70,8 +65,7 @@ impl State {
                     state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
                 state.store_runs(gathered, &known, now_ns)?;
                 state.settle(*family, again_ns)?;
-                let new_runs = known.iter().filter(|known| known.first_seen_ns.is_none()).count() as u64;
-                all.push(Counted { new_runs, ..sent });
+                all.push(sent);
             }
             state.store_sessions(now_ns)?;
             state.store_series()?;
@@ -91,8 +85,7 @@ impl State {
             }
             // What it repeats was counted, or was before we came; what goes on from a copy is not one.
             let repeats = run.forked_from_session_id.is_some() && run.forked_from_run_id.is_none();
-            known.is_copy = repeats && self.is_copy(&run.key)?;
-            if known.is_copy {
+            if repeats && self.is_copy(&run.key)? {
                 known.history = Some(History::Skip);
             }
             if let Some(session) = &run.session_id {
@@ -286,19 +279,14 @@ impl State {
         Ok(request.map(|bytes| (Chunk { bytes, items: 0 }, age_ns)))
     }
 
-    /// Notes how the last release ended: it may have arrived, or surely did not. What of it was refused is kept.
-    pub fn released(
-        &mut self,
-        may_have_arrived: bool,
-        refused: &[Refusal],
-        now_ns: u64,
-    ) -> Result<(), Error> {
+    /// Notes how the last release ended: it may have arrived, or surely did not. What of it was refused needs no
+    /// dead letter: the next release holds it all.
+    pub fn released(&mut self, may_have_arrived: bool) -> Result<(), Error> {
         self.commit(|state| {
             if !may_have_arrived {
                 state.ledger.withdraw();
             }
             state.execute("DELETE FROM meta WHERE name = 'released'", [])?;
-            refused.iter().try_for_each(|letter| state.keep(letter, now_ns))?;
             state.store_series()
         })
     }

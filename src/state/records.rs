@@ -54,22 +54,22 @@ fn of_number(number: i64) -> History {
 
 impl State {
     /// The number of a part of a source. Where its identity is another than before (a file was replaced), nothing of it
-    /// counts as read. True: it is new, or was replaced.
-    pub fn part(&mut self, name: &str, identity: &str) -> Result<(PartId, bool), Error> {
+    /// counts as read.
+    pub fn part(&mut self, name: &str, identity: &str) -> Result<PartId, Error> {
         let sql = "SELECT id, identity FROM sources WHERE name = ?1";
         let known = self.query(sql, [name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         if let Some((id, before)) = known.into_iter().next() {
             if before == identity {
-                return Ok((PartId(id), false));
+                return Ok(PartId(id));
             }
             self.commit(|state| {
                 state.execute("DELETE FROM records WHERE source = ?1", [id])?;
                 state.execute("UPDATE sources SET identity = ?2 WHERE id = ?1", params![id, identity])
             })?;
-            return Ok((PartId(id), true));
+            return Ok(PartId(id));
         }
         self.execute("INSERT INTO sources (name, identity) VALUES (?1, ?2)", params![name, identity])?;
-        Ok((PartId(self.connection.last_insert_rowid()), true))
+        Ok(PartId(self.connection.last_insert_rowid()))
     }
 
     /// True until a source was read through once.
