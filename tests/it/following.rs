@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::reading::insert;
 use crate::support::points::{Identity, Point, Value, by_series, points};
-use crate::support::program::{agno_otel, changed_copy, ended_of, run};
+use crate::support::program::{agno_otel, changed_copy, run};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::runs::with_own_ids;
 use crate::support::{gather, gather_records};
@@ -39,10 +39,27 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn stop(child: Child, code: i32) -> String {
-    let pid = child.id().to_string();
+/// A process that ends with its test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn stop(mut child: Running, code: i32) -> String {
+    let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    ended_of(child).expect_code(code).stderr
+    let mut said = [String::new(), String::new()];
+    let [stdout, stderr] = &mut said;
+    std::io::Read::read_to_string(child.0.stderr.as_mut().unwrap(), stderr).unwrap();
+    std::io::Read::read_to_string(child.0.stdout.as_mut().unwrap(), stdout).unwrap();
+    let ended = child.0.wait().unwrap().code();
+    assert_eq!(ended, Some(code), "{said:?}");
+    let [_, stderr] = said;
+    stderr
 }
 
 /// A number that a soak may set.
@@ -171,7 +188,8 @@ impl Place {
 fn what_is_written_is_counted_and_sent_soon_and_once() {
     let (place, receiver) = (Place::of(TEAM), Receiver::start());
     let one = tokens(&place.database);
-    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let start =
+        || follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().map(Running).unwrap();
     let child = start();
     // What was there before is history, and not counted.
     wait_until("a first release", || !receiver.metrics().is_empty());
@@ -200,7 +218,8 @@ fn history_is_counted_where_that_is_asked_for_and_only_traced_where_that_is() {
     for (mode, counted, traced) in [("count", true, true), ("traces", false, true), ("skip", false, false)] {
         let (place, receiver) = (Place::of(TEAM), Receiver::start());
         let more = ["--history", mode];
-        let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+        let child =
+            follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
         let wanted = if counted { tokens(&place.database) } else { 0 };
         let expected = if traced { expected_spans(&place.database) } else { BTreeSet::new() };
         wait_until("some releases", || receiver.metrics().len() > 2);
@@ -234,7 +253,8 @@ fn a_run_in_flight_is_counted_as_it_grows_and_sent_when_it_is_over() {
     assert!(so_far > 0 && so_far < total);
     let receiver = Receiver::start();
     let more = ["--history", "count"];
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     wait_until("what it spent so far", || usage(&receiver) == so_far);
     assert!(receiver.spans().is_empty(), "it is not over");
     write(&whole);
@@ -263,7 +283,8 @@ fn kills_lose_nothing_and_count_nothing_twice() {
     let more = ["--history", "count"];
     let mut copies = 0;
     for _ in 0..kills {
-        let mut child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+        let mut child =
+            follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
         std::thread::park_timeout(Duration::from_millis(numbers.below(60)));
         if numbers.below(3) == 0 {
             copies += 1;
@@ -274,10 +295,11 @@ fn kills_lose_nothing_and_count_nothing_twice() {
         // Some live long enough for further releases.
         let most = if numbers.below(10) == 0 { 2_000 } else { 120 };
         std::thread::park_timeout(Duration::from_millis(numbers.below(most)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
     }
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     let (truth, expected) = ((i64::from(copies) + 1) * one, expected_spans(&place.database));
     assert_eq!(truth, tokens(&place.database));
     wait_until("all spans", || received_spans(&receiver).is_superset(&expected));
@@ -307,13 +329,17 @@ fn a_birth_that_did_not_arrive_is_sent_again() {
                 let place = Place::of("agno/3.1.10/tools_multi.db");
                 let receiver = answering_metrics(vec![first.clone(), second.clone()]);
                 let more = ["--history", "count"];
-                let start =
-                    || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+                let start = || {
+                    follow(&receiver.url(), &place.state(), &[&place.database], &more)
+                        .spawn()
+                        .map(Running)
+                        .unwrap()
+                };
                 let mut child = start();
                 wait_until("a first attempt", || !receiver.received_at("metrics").is_empty());
                 if is_killed {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
+                    child.0.kill().unwrap();
+                    child.0.wait().unwrap();
                     child = start();
                 }
                 let truth = tokens(&place.database);
@@ -332,12 +358,13 @@ fn what_arrived_without_an_answer_is_not_taken_back() {
     let first = vec![Answer::taken().after(PATIENCE), Answer::status(503), Answer::status(503)];
     let receiver = answering_metrics(first);
     let more = ["--history", "count"];
-    let start = || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let start =
+        || follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     let truth = tokens(&place.database);
     let mut child = start();
     wait_until("the spend", || usage(&receiver) == truth);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
     add_copy(&place.database, 1);
     let child = start();
     wait_until("the spend of both", || usage(&receiver) == 2 * truth);
@@ -349,7 +376,7 @@ fn what_arrived_without_an_answer_is_not_taken_back() {
 fn a_state_file_belongs_to_one_process_and_to_versions_that_know_it() {
     let (place, receiver) = (Place::of(TEAM), Receiver::start());
     let start = || follow(&receiver.url(), &place.state(), &[&place.database], &[]);
-    let child = start().spawn().unwrap();
+    let child = start().spawn().map(Running).unwrap();
     wait_until("a first release", || !receiver.metrics().is_empty());
     run(&mut start()).expect_code(1).expect_words(&["state.db", "in use", "--state"]);
     stop(child, 143);
@@ -385,7 +412,8 @@ fn a_day_without_a_collector_costs_nothing_but_a_bounded_file() {
             },
         );
     let more = ["--history", "count", "--outbox-limit", "100000"];
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     let waiting = || -> (i64, i64) {
         let Ok(state) = Connection::open(place.state()) else { return (0, 0) };
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -415,7 +443,8 @@ fn what_is_refused_is_kept_and_the_rest_goes_on() {
             },
         );
     let more = ["--history", "count"];
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     let truth = tokens(&place.database);
     wait_until("the whole spend", || usage(&receiver) == truth);
     wait_until("dropped spans counted", || spend(&receiver, "agno.bridge.dropped") > 0);
@@ -442,7 +471,7 @@ fn lines_that_are_added_to_a_file_are_counted_as_they_come() {
     let receiver = Receiver::start();
     let state = folder.path().join("state.db");
     let more = ["--history", "count"];
-    let child = follow(&receiver.url(), &state, &[&path], &more).spawn().unwrap();
+    let child = follow(&receiver.url(), &state, &[&path], &more).spawn().map(Running).unwrap();
     wait_until("a first release", || !receiver.metrics().is_empty());
     for line in &lines[1..] {
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -482,7 +511,8 @@ fn a_file_and_its_database_sent_again_and_again_count_once() {
     add_copy(&place.database, 1);
     run(&mut send(&receiver.url(), &place.state(), &[&place.database])).expect_code(0);
     assert_eq!(usage(&receiver), 2 * truth);
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().map(Running).unwrap();
     add_copy(&place.database, 2);
     wait_until("a third copy", || usage(&receiver) == 3 * truth);
     stop(child, 143);
@@ -557,7 +587,8 @@ fn counted(receiver: &Receiver, metric: &str, (name, value): (&str, &str)) -> i6
 /// Follows until this many tokens were counted and everything due was.
 #[track_caller]
 fn counts(place: &Place, receiver: &Receiver, more: &[&str], tokens: i64) {
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], more).spawn().map(Running).unwrap();
     let before = receiver.metrics().len();
     wait_until("three releases", || receiver.metrics().len() >= before + 3);
     wait_until("what was spent", || usage(receiver) == tokens);
@@ -571,7 +602,8 @@ fn a_database_that_comes_later_is_no_history() {
     let truth = tokens(&place.database);
     let away = place.folder.path().join("away.db");
     std::fs::rename(&place.database, &away).unwrap();
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().map(Running).unwrap();
     wait_until("a first release", || !receiver.metrics().is_empty());
     std::fs::rename(&away, &place.database).unwrap();
     wait_until("its spend", || usage(&receiver) == truth);
@@ -598,7 +630,8 @@ fn a_run_is_counted_under_the_status_it_ended_with() {
     set("COMPLETED", "RUNNING");
     let receiver = Receiver::start();
     let more = ["--history", "count"];
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     let truth = tokens(&place.database);
     wait_until("its spend", || usage(&receiver) == truth);
     let of = |status| counted(&receiver, "agno.runs", ("agno.run.status", status));
@@ -669,7 +702,8 @@ fn the_state_file_is_for_its_owner_alone() {
     assert_eq!((mode(&place.state()), mode(place.state().parent().unwrap())), (0o600, 0o700));
     let link = place.folder.path().join("link.db");
     std::os::unix::fs::symlink(place.state(), &link).unwrap();
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().map(Running).unwrap();
     let before = receiver.metrics().len();
     wait_until("a release", || receiver.metrics().len() > before);
     run(&mut follow(&receiver.url(), &link, &[&place.database], &[]))
@@ -698,7 +732,8 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
 fn a_run_can_be_observed() {
     let (place, receiver) = (Place::of(TEAM), Receiver::start());
     let more = ["--history", "count", "--observe"];
-    let child = follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().unwrap();
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
     wait_until("its spans", || received_spans(&receiver).is_superset(&expected_spans(&place.database)));
     stop(child, 143);
     let services: BTreeSet<String> = receiver

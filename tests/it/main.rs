@@ -29,6 +29,7 @@ mod sending;
 mod series;
 mod show;
 mod sources;
+mod state;
 mod support;
 mod times;
 mod totals;

@@ -1,0 +1,103 @@
+//! What the state file promises, where a whole process is more than the proof needs.
+
+use agno_otel::framework::Keep;
+use agno_otel::framework::agno::{Columns, decode};
+use agno_otel::otel::names;
+use agno_otel::otel::{Resource, Settings};
+use agno_otel::source::Spot;
+use agno_otel::state::State;
+use agno_otel::state::counted::Patience;
+use agno_otel::state::records::{History, PartId};
+use agno_otel::{Intake, Record};
+use tempfile::TempDir;
+
+use crate::support::{RECEIVED_NS, classes};
+
+const PATIENCE: Patience = Patience { parent_ns: 0, end_ns: 0 };
+
+fn record(run_id: &str, tokens: u64) -> Record {
+    let json = format!(
+        r#"{{"run_id": "{run_id}", "agent_id": "a", "session_id": "s", "status": "COMPLETED", "model": "m",
+            "model_provider": "OpenAI", "messages": [{{"role": "assistant", "id": "{run_id}",
+            "metrics": {{"input_tokens": {tokens}, "output_tokens": 0}}}}]}}"#
+    );
+    Record { json: json.into_bytes(), columns: Columns::default() }
+}
+
+fn see(state: &mut State, part: PartId, at: u64, record: &Record, history: History) {
+    let runs = decode(&record.json, &record.columns, Keep::Figures).runs;
+    let length = u32::try_from(record.json.len()).unwrap();
+    state.commit(|state| state.see(part, Spot::new(at, length, 0), (&runs, 0), history)).unwrap();
+}
+
+/// Counts everything that is due, of which these are all records. Returns how many families that were.
+fn count(state: &mut State, records: &[&Record]) -> usize {
+    let due = state.due(RECEIVED_NS, 9).unwrap();
+    for family in &due {
+        let mut intake = Intake::default();
+        for record in records {
+            intake.accept(record);
+        }
+        let gathered = intake.finish(RECEIVED_NS);
+        let said = (&Resource::default(), Settings::default());
+        state.count(&[(*family, gathered)], said, PATIENCE, RECEIVED_NS).unwrap();
+    }
+    due.len()
+}
+
+fn tokens(state: &mut State) -> u64 {
+    classes(state.ledger(), &names::TOKEN_USAGE).values().sum()
+}
+
+fn open(folder: &TempDir) -> State {
+    State::open(&folder.path().join("state.db")).unwrap()
+}
+
+#[test]
+fn history_stays_history_when_something_new_comes_before_it_was_counted() {
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (
+        record("11111111-1111-4111-8111-111111111111", 100),
+        record("22222222-2222-4222-8222-222222222222", 7),
+    );
+    {
+        let mut state = open(&folder);
+        let part = state.part("agno.db\nagno_runs", "").unwrap();
+        see(&mut state, part, 1, &old, History::Skip);
+        see(&mut state, part, 2, &new, History::Count);
+    }
+    // A stop in between changes nothing.
+    let mut state = open(&folder);
+    assert_eq!(count(&mut state, &[&old, &new]), 1, "one session is one family");
+    assert_eq!(tokens(&mut state), 7);
+    assert_eq!(state.oldest(usize::MAX).unwrap().chunks.len(), 1, "one trace");
+    // What it spends from now on is counted by the difference.
+    let grown = record("11111111-1111-4111-8111-111111111111", 103);
+    let part = state.part("agno.db\nagno_runs", "").unwrap();
+    see(&mut state, part, 1, &grown, History::Count);
+    count(&mut state, &[&grown, &new]);
+    assert_eq!(tokens(&mut state), 10);
+}
+
+#[test]
+fn what_was_counted_and_what_waits_outlive_the_process() {
+    let folder = TempDir::new().unwrap();
+    let run = record("33333333-3333-4333-8333-333333333333", 5);
+    let (instance, waiting) = {
+        let mut state = open(&folder);
+        let part = state.part("agno.db\nagno_runs", "1:2").unwrap();
+        see(&mut state, part, 1, &run, History::Count);
+        count(&mut state, &[&run]);
+        (state.instance_id().to_owned(), state.oldest(usize::MAX).unwrap())
+    };
+    let mut state = open(&folder);
+    assert_eq!((tokens(&mut state), state.instance_id()), (5, instance.as_str()));
+    assert_eq!(state.oldest(usize::MAX).unwrap(), waiting);
+    assert_eq!(count(&mut state, &[&run]), 0, "nothing is due");
+    // A file that was replaced is read again, and counts nothing twice.
+    let part = state.part("agno.db\nagno_runs", "1:3").unwrap();
+    assert_eq!(state.seen(part).unwrap(), []);
+    see(&mut state, part, 1, &run, History::Count);
+    assert_eq!(count(&mut state, &[&run]), 1);
+    assert_eq!((tokens(&mut state), state.oldest(usize::MAX).unwrap()), (5, waiting));
+}
