@@ -65,7 +65,7 @@ impl<'p> Window<'p> {
         let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(of_file)?;
         match version {
             0 => Err(Error::Foreign { path: path.to_owned() }),
-            VERSION => Ok(Self { path, connection }),
+            1..=VERSION => Ok(Self { path, connection }),
             version => Err(Error::Newer { path: path.to_owned(), version }),
         }
     }

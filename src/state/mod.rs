@@ -26,10 +26,18 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
 
-/// The layout of the file; a newer one is refused.
-const VERSION: i64 = 1;
+/// The layout of the file; an older one is brought up to it, a newer one is refused.
+const VERSION: i64 = 2;
 
-const LAYOUT: &str = "
+/// What each layout adds to the one before it. A step that was ever released is not changed any more.
+const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];
+
+const LAYOUT_2: &str = "
+-- Runs that were handed over to us, by the hash of their keys: nobody else keeps them.
+CREATE TABLE posted (at INTEGER PRIMARY KEY, json BLOB NOT NULL);
+";
+
+const LAYOUT_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- A table of a database, or a file.
 CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, identity TEXT NOT NULL);
@@ -171,14 +179,11 @@ impl State {
         }
         let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
         self.connection.execute_batch(settings).map_err(of_file)?;
-        if version == 0 {
-            let instance = uuid::Uuid::new_v4();
-            self.connection
-                .execute_batch(&format!(
-                    "BEGIN; {LAYOUT} INSERT INTO meta VALUES ('instance', '{instance}'); PRAGMA user_version = {VERSION}; \
-                     COMMIT;"
-                ))
-                .map_err(of_file)?;
+        for (layout, next) in LAYOUTS.iter().zip(1..).skip(usize::try_from(version).unwrap_or(0)) {
+            let instance = format!("INSERT INTO meta VALUES ('instance', '{}');", uuid::Uuid::new_v4());
+            let instance = if next == 1 { instance.as_str() } else { "" };
+            let step = format!("BEGIN IMMEDIATE; {layout} {instance} PRAGMA user_version = {next}; COMMIT;");
+            self.connection.execute_batch(&step).map_err(of_file)?;
         }
         self.instance_id = self.meta("instance")?.ok_or_else(|| self.damaged("no instance id"))?;
         self.load_series()

@@ -7,6 +7,7 @@ use agno_otel::otel::{Resource, Settings};
 use agno_otel::source::Spot;
 use agno_otel::state::State;
 use agno_otel::state::counted::Patience;
+use agno_otel::state::glance::Window;
 use agno_otel::state::records::{History, PartId};
 use agno_otel::{Intake, Record};
 use tempfile::TempDir;
@@ -100,4 +101,40 @@ fn what_was_counted_and_what_waits_outlive_the_process() {
     see(&mut state, part, 1, &run, History::Count);
     assert_eq!(count(&mut state, &[&run]), 1);
     assert_eq!((tokens(&mut state), state.oldest(usize::MAX).unwrap()), (5, waiting));
+}
+
+/// Written by the version whose layout was the first, with a run counted and its trace waiting.
+const LAYOUT_1: &str = include_str!("../fixtures/state/layout-1.sql");
+
+const RUN_OF_LAYOUT_1: &str = r#"{"run_id": "33333333-3333-4333-8333-333333333333", "agent_id": "a", "agent_name": "Writer", "session_id": "s", "status": "COMPLETED", "model": "gpt-4o", "model_provider": "OpenAI", "created_at": 1764000000, "messages": [{"role": "assistant", "id": "m1", "content": "hi", "metrics": {"input_tokens": 11, "output_tokens": 5}}]}"#;
+
+#[test]
+fn an_older_file_is_brought_up_and_keeps_all_it_holds() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    let version = || {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    rusqlite::Connection::open(&path).unwrap().execute_batch(LAYOUT_1).unwrap();
+    assert_eq!(version(), 1);
+    let before = Window::open(&path).unwrap().glance().unwrap();
+    assert_eq!((before.runs, before.series, before.outbox.requests), (1, 38, 1));
+    {
+        let mut state = State::open(&path).unwrap();
+        assert_eq!(tokens(&mut state), 16);
+        assert_eq!(state.instance_id(), "9052f5c8-fa02-43e1-ae11-2877b944215e");
+        // What it counted is not counted again.
+        let part = state.part("another.jsonl", "").unwrap();
+        let run = Record { json: RUN_OF_LAYOUT_1.as_bytes().to_vec(), columns: Columns::default() };
+        see(&mut state, part, 0, &run, History::Count);
+        assert_eq!(count(&mut state, &[&run]), 1);
+        assert_eq!(tokens(&mut state), 16);
+    }
+    let after = Window::open(&path).unwrap().glance().unwrap();
+    assert_eq!((after.runs, after.outbox), (before.runs, before.outbox));
+    assert!(version() > 1, "its layout is a later one");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let refused = State::open(&path).unwrap_err().to_string();
+    assert!(refused.contains("layout 99") && refused.contains("install that version"), "{refused}");
 }
