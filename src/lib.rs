@@ -41,7 +41,7 @@ pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod export;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub mod follow;
 pub mod framework;
 pub mod intake;

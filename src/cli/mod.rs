@@ -226,12 +226,8 @@ struct StdinTwice;
 
 /// A source that cannot be looked at again and again.
 #[derive(Debug, thiserror::Error)]
-enum NotFollowed {
-    #[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
-    Stdin,
-    #[error("{} is a Postgres database, which cannot be followed nor counted in a state file yet; send reads it", name.display())]
-    Postgres { name: PathBuf },
-}
+#[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
+struct NotFollowed;
 
 /// Nothing says what to read.
 #[derive(Debug, thiserror::Error)]

@@ -96,17 +96,14 @@ pub(super) async fn send(
 }
 
 /// Sources that can be read again.
-pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, NotFollowed> {
+pub(super) fn followers(sources: &[Sources], history: History) -> anyhow::Result<Vec<Follower>> {
     let mut followers = Vec::new();
     for sources in sources {
         let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
         for path in &sources.paths {
             match Location::of(path) {
-                Location::Path(path) => followers.push(Follower::new(path, tables.clone(), history)),
-                Location::Stdin => return Err(NotFollowed::Stdin),
-                location @ Location::Postgres(_) => {
-                    return Err(NotFollowed::Postgres { name: location.name() });
-                }
+                Location::Stdin => return Err(NotFollowed.into()),
+                location => followers.push(Follower::new(location, tables.clone(), history)?),
             }
         }
     }
@@ -118,7 +115,7 @@ async fn look(following: &Following, followers: &mut [Follower]) -> anyhow::Resu
     for follower in followers {
         let look = follower.look_once(following).await?;
         if look.records > 0 && look.runs == 0 && look.known == 0 {
-            no_runs(follower.path(), &Oddities::default(), &look.oddities)?;
+            no_runs(&follower.name(), &Oddities::default(), &look.oddities)?;
         }
         all.merge(&look);
     }

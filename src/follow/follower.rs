@@ -11,7 +11,7 @@ use crate::error::Chain;
 use crate::framework::Oddities;
 use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
 use crate::state;
-use crate::state::records::{History, PartId, Seen};
+use crate::state::records::{Contact, History, PartId, Seen};
 
 /// Records noted in one commit.
 const LOOK_RECORDS: usize = 128;
@@ -19,7 +19,7 @@ const LOOK_RECORDS: usize = 128;
 /// One source that is followed.
 #[derive(Debug)]
 pub struct Follower {
-    path: PathBuf,
+    location: Location,
     tables: Tables,
     history: History,
     watch: Watch,
@@ -27,7 +27,18 @@ pub struct Follower {
     pub(super) parts: Vec<PartId>,
     /// Look even if nothing has changed: the last look failed, or a record changed after it.
     pub(super) again: bool,
-    problem: Option<String>,
+    /// Records that were not where they had been. A look that begins later forgets them: one that stands elsewhere by now
+    /// is noted by then.
+    pub(super) gone: Vec<(PartId, Seen)>,
+    problem: Option<Problem>,
+}
+
+/// Why looks end before they have begun.
+#[derive(Debug, PartialEq, Eq)]
+enum Problem {
+    /// Another process has the lead.
+    StandsBy,
+    Other(String),
 }
 
 /// What looks found.
@@ -55,97 +66,156 @@ impl Look {
 
 impl Follower {
     /// Follows a database, a folder or a file. `history` says what is wanted of what is there already at first contact.
-    pub fn new(path: PathBuf, tables: Tables, history: History) -> Self {
-        let (watch, source, parts) = (Watch::default(), None, Vec::new());
-        Self { path, tables, history, watch, source, parts, again: true, problem: None }
+    pub fn new(location: Location, tables: Tables, history: History) -> Result<Self, source::Error> {
+        let watch = Watch::of(&location)?;
+        let (source, parts, gone) = (None, Vec::new(), Vec::new());
+        Ok(Self { location, tables, history, watch, source, parts, again: true, gone, problem: None })
     }
 
-    /// Where it reads.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it reads, in words for people.
+    pub fn name(&self) -> PathBuf {
+        self.location.name()
     }
 
     /// Notes what is new, as [`look_once`](Self::look_once) does. A source that cannot be read is said once, and tried
-    /// again with the next look.
+    /// again with the next look. So is one that another process follows.
     pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {
-        match self.look_once(following).await {
+        let path = self.name();
+        let problem = match self.look_once(following).await {
             Ok(_) => {
-                if self.problem.take().is_some() {
-                    info!(path = %self.path.display(), "can be read again");
+                match self.problem.take() {
+                    Some(Problem::StandsBy) => info!(path = %path.display(), "leads now"),
+                    Some(Problem::Other(_)) => info!(path = %path.display(), "can be read again"),
+                    None => {}
                 }
-                Ok(())
+                return Ok(());
             }
-            Err(Error::State(error)) => Err(error),
-            Err(Error::Source(error)) => {
-                self.again = true;
-                let problem = Chain(&error).to_string();
-                if self.problem.as_ref() != Some(&problem) {
-                    warn!("{problem}; trying again");
+            Err(Error::State(error)) => return Err(error),
+            Err(Error::Source(source::Error::Followed { .. })) => Problem::StandsBy,
+            Err(Error::Source(error)) => Problem::Other(Chain(&error).to_string()),
+        };
+        if self.problem.as_ref() != Some(&problem) {
+            match &problem {
+                Problem::StandsBy => {
+                    // What the other counts is not ours to count.
+                    following.state.borrow_mut().set_contact(&self.key(), Contact::Lost)?;
+                    info!(path = %path.display(), "another agno-otel follows it; standing by");
                 }
-                self.problem = Some(problem);
-                Ok(())
+                Problem::Other(problem) => warn!("{problem}; trying again"),
             }
         }
+        self.problem = Some(problem);
+        Ok(())
     }
 
     /// Notes what is new. What was noted before an error stays noted.
     pub async fn look_once(&mut self, following: &Following) -> Result<Look, Error> {
-        let look = self.try_look(following).await?;
+        let key = self.key();
+        match self.watch.has_changed(self.again).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Look::default()),
+            Err(error) => {
+                // What is not there yet holds nothing that was there before us.
+                if matches!(&error, source::Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+                {
+                    following.state.borrow_mut().met_nothing(&key)?;
+                }
+                self.ended(false);
+                return Err(error.into());
+            }
+        }
+        let looked = self.try_look(following, &key).await;
+        self.ended(looked.is_ok());
+        let look = looked?;
         following.note(&look);
         Ok(look)
     }
 
-    async fn try_look(&mut self, following: &Following) -> Result<Look, Error> {
+    fn ended(&mut self, well: bool) {
+        self.again = !well;
+        self.watch.ended(well);
+    }
+
+    async fn try_look(&mut self, following: &Following, key: &str) -> Result<Look, Error> {
         let mut look = Look::default();
-        let whole = self.name();
-        match self.watch.has_changed(&self.path) {
-            Ok(changed) => {
-                if !changed && !self.again {
-                    return Ok(look);
-                }
-            }
-            // What is not there yet holds nothing that was there before us.
-            Err(source::Error::Read { source, path }) if source.kind() == io::ErrorKind::NotFound => {
-                following.state.borrow_mut().had_contact(&whole)?;
-                return Err(source::Error::Read { source, path }.into());
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.again = true;
-        let is_first = following.state.borrow().is_first_contact(&whole)?;
-        let history = if is_first { self.history } else { History::Count };
-        let source = match Source::open(&self.path, &self.tables) {
+        // Those found to be gone by this look are left for the next.
+        let gone = std::mem::take(&mut self.gone);
+        let source = match self.watch.open(&self.tables).await {
             // An application's database, before Agno has made its tables in it.
             Err(error @ source::Error::NotAgno { .. }) => {
-                following.state.borrow_mut().had_contact(&whole)?;
+                following.state.borrow_mut().met_nothing(key)?;
                 return Err(error.into());
             }
             opened => opened?,
         };
+        let history = self.history_of(following, key)?;
         match source {
-            Some(source) => self.look_at_rows(following, source, &whole, history, &mut look).await?,
-            None => self.look_at_texts(following, &whole, history, &mut look).await?,
+            Some(source) => self.look_at_rows(following, source, key, history, &mut look).await?,
+            None => self.look_at_texts(following, key, history, &mut look).await?,
         }
-        if is_first {
-            following.state.borrow_mut().had_contact(&whole)?;
-            if look.records > 0 && history != History::Count {
-                info!(
-                    path = %self.path.display(), records = look.records,
-                    "what was there before is not counted; --history count does"
-                );
-            }
-        }
-        self.again = false;
+        following.forget(&gone)?;
+        self.had_contact(following, key, history, &look)?;
         Ok(look)
     }
 
+    /// What is wanted of records that are new to us. Those that another process may have counted are not to be counted.
+    fn history_of(&self, following: &Following, key: &str) -> Result<History, state::Error> {
+        let mut state = following.state.borrow_mut();
+        let contact = match state.contact(key)? {
+            Contact::Shared if self.watch.is_new_lead() => {
+                state.set_contact(key, Contact::Lost)?;
+                Contact::Lost
+            }
+            contact => contact,
+        };
+        Ok(match contact {
+            Contact::None => self.history,
+            Contact::Had | Contact::Shared => History::Count,
+            Contact::Lost => History::Skip,
+        })
+    }
+
+    fn had_contact(
+        &self,
+        following: &Following,
+        key: &str,
+        history: History,
+        look: &Look,
+    ) -> Result<(), state::Error> {
+        let mut state = following.state.borrow_mut();
+        let before = state.contact(key)?;
+        let now = if self.watch.is_shared() { Contact::Shared } else { Contact::Had };
+        // Whether another stands by is remembered until the lead is taken anew.
+        if before != now && before != Contact::Shared {
+            state.set_contact(key, now)?;
+        }
+        let path = self.name();
+        if look.records > 0 && before == Contact::Lost {
+            warn!(
+                path = %path.display(), records = look.records,
+                "what came while another agno-otel may have counted it is not counted here"
+            );
+        } else if look.records > 0 && history != History::Count {
+            info!(
+                path = %path.display(), records = look.records,
+                "what was there before is not counted; --history count does"
+            );
+        }
+        Ok(())
+    }
+
     /// What the source is called in the state file: the same before it is there and after.
-    fn name(&self) -> String {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fn key(&self) -> String {
+        let path = match &self.location {
+            Location::Postgres(url) => return url.place(),
+            Location::Stdin => return String::new(),
+            Location::Path(path) => path,
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).canonicalize();
-        let beside = |folder: PathBuf| Some(folder.join(self.path.file_name()?));
-        let path = self.path.canonicalize().ok().or_else(|| beside(folder.ok()?));
-        path.unwrap_or_else(|| self.path.clone()).display().to_string()
+        let beside = |folder: PathBuf| Some(folder.join(path.file_name()?));
+        let full = path.canonicalize().ok().or_else(|| beside(folder.ok()?));
+        full.unwrap_or_else(|| path.clone()).display().to_string()
     }
 
     /// A database: rows that are new or other ones than before, have another length, or hold a run that is not over.
@@ -157,34 +227,45 @@ impl Follower {
         history: History,
         look: &mut Look,
     ) -> Result<(), Error> {
-        let identity = self.watch.identity();
         let mut parts = Vec::new();
+        let is_partial = self.watch.is_partial();
         for (number, table) in source.part_names().iter().enumerate() {
+            let identity = self.watch.identity(&source, number);
             let part = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
             parts.push(part);
-            let seen = following.state.borrow().seen(part)?;
-            let mut gone: BTreeSet<u64> = seen.iter().map(|seen| seen.at).collect();
+            let all = if is_partial { Vec::new() } else { following.state.borrow().seen(part)? };
+            let mut places: BTreeSet<u64> = all.iter().map(|seen| seen.at).collect();
             let mut after = None;
-            loop {
-                let stamps = source.stamps(number, after)?;
-                let Some(last) = stamps.last() else { break };
-                after = Some(last.at);
-                let changed: Vec<&Stamp> =
-                    stamps.iter().filter(|stamp| is_to_be_read(&seen, stamp)).collect();
+            while let Some((stamps, next)) = source.stamps(number, after).await? {
+                after = Some(next);
+                let places_of_page = stamps.iter().map(|stamp| stamp.at);
+                let some = following.state.borrow().seen_at(part, places_of_page.filter(|_| is_partial))?;
+                let seen = if is_partial { &some } else { &all };
+                let changed: Vec<u64> = stamps
+                    .iter()
+                    .filter(|stamp| is_to_be_read(&source, seen, stamp))
+                    .map(|stamp| stamp.at)
+                    .collect();
                 for page in changed.chunks(LOOK_RECORDS) {
-                    let rows = page.iter().map(|stamp| source.row(number, stamp.at));
-                    let rows: Vec<(Spot, Record)> =
-                        rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-                    following.see(part, rows, &seen, history, look)?;
+                    let mut rows = Vec::new();
+                    source.rows(number, page, &mut |spot, record| rows.push((spot, record))).await?;
+                    following.see(part, rows, seen, (history, source.tells_versions()), look)?;
                     tokio::task::yield_now().await;
                 }
                 look.known += (stamps.len() - changed.len()) as u64;
                 for stamp in &stamps {
-                    gone.remove(&stamp.at);
+                    places.remove(&stamp.at);
                 }
                 tokio::task::yield_now().await;
             }
-            following.forget(part, gone.into_iter().collect())?;
+            let gone = all.into_iter().filter(|seen| places.contains(&seen.at));
+            let gone: Vec<(PartId, Seen)> = gone.map(|seen| (part, seen)).collect();
+            if source.tells_versions() {
+                // It may stand elsewhere by now, behind our back.
+                self.gone.extend(gone);
+            } else {
+                following.forget(&gone)?;
+            }
         }
         if look.records > 0 {
             look.oddities.merge(&source.oddities);
@@ -203,7 +284,7 @@ impl Follower {
     ) -> Result<(), Error> {
         let mut found = Vec::<(Spot, Record)>::new();
         let mut accept = |spot, record| found.push((spot, record));
-        let source = source::read(&Location::Path(self.path.clone()), &self.tables, &mut accept).await?;
+        let source = source::read(&self.location, &self.tables, &mut accept).await?;
         let mut parts = Vec::new();
         for (number, file) in (0..).zip(source.part_names()) {
             // A file is told by its values alone.
@@ -217,11 +298,11 @@ impl Follower {
             look.known += (places.len() - of_part.len()) as u64;
             while !of_part.is_empty() {
                 let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
-                following.see(part, page, &[], history, look)?;
+                following.see(part, page, &[], (history, false), look)?;
                 tokio::task::yield_now().await;
             }
-            let gone = seen.iter().map(|seen| seen.at).filter(|at| !places.contains(at)).collect();
-            following.forget(part, gone)?;
+            let gone = seen.into_iter().filter(|seen| !places.contains(&seen.at));
+            following.forget(&gone.map(|seen| (part, seen)).collect::<Vec<_>>())?;
         }
         if look.records > 0 {
             look.oddities.merge(&source.oddities);
@@ -239,10 +320,12 @@ pub(super) fn known(seen: &[Seen], at: u64) -> Option<&Seen> {
     seen.binary_search_by_key(&at, |seen| seen.at).ok().and_then(|place| seen.get(place))
 }
 
-/// True for a row that is new, another one than before, of another length, or with a run that is not over.
-fn is_to_be_read(seen: &[Seen], stamp: &Stamp) -> bool {
+/// True for a row that is new, another one than before, of another length, or with a run that is not over, if such a one may
+/// change without being another.
+fn is_to_be_read(source: &Source, seen: &[Seen], stamp: &Stamp) -> bool {
+    let may_change = |seen: &Seen| seen.open_hash.is_some() && !source.tells_versions();
     known(seen, stamp.at)
-        .is_none_or(|seen| seen.open_hash.is_some() || (seen.length, seen.mark) != (stamp.length, stamp.mark))
+        .is_none_or(|seen| may_change(seen) || (seen.length, seen.mark) != (stamp.length, stamp.mark))
 }
 
 /// Why a look did not end.

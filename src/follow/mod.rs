@@ -12,12 +12,12 @@ pub use follower::{Error, Follower, Look};
 
 use crate::clock::Clock;
 use crate::error::Chain;
-use crate::framework::agno::{self, DecodedRun};
+use crate::framework::agno;
 use crate::framework::{Keep, Oddities};
 use crate::intake::{self, Gathered, Intake};
 use crate::model::{RunKind, Tokens};
 use crate::otel::{Resource, Settings, names};
-use crate::source::{self, Record, Source, Spot};
+use crate::source::{Record, Spot};
 use crate::stable_hash::stable_hash_of;
 use crate::state::counted::{Counted, Patience};
 use crate::state::records::{FamilyId, History, PartId, Seen};
@@ -106,7 +106,7 @@ impl Following {
         part: PartId,
         records: Vec<(Spot, Record)>,
         seen: &[Seen],
-        history: History,
+        (history, tells_versions): (History, bool),
         look: &mut Look,
     ) -> Result<(), state::Error> {
         self.state.borrow_mut().commit(|state| {
@@ -122,16 +122,22 @@ impl Following {
                 look.runs += decoded.runs.len() as u64;
                 look.oddities.merge(&decoded.oddities);
                 state.see(part, spot, (&decoded.runs, hash), history)?;
+                // No mark: a row without an id.
+                if tells_versions && spot.mark() != 0 {
+                    state.supersede(part, spot)?;
+                }
             }
             Ok(())
         })
     }
 
-    fn forget(&self, part: PartId, gone: Vec<u64>) -> Result<(), state::Error> {
+    fn forget(&self, gone: &[(PartId, Seen)]) -> Result<(), state::Error> {
         if gone.is_empty() {
             return Ok(());
         }
-        self.state.borrow_mut().commit(|state| gone.into_iter().try_for_each(|at| state.forget(part, at)))
+        self.state
+            .borrow_mut()
+            .commit(|state| gone.iter().try_for_each(|(part, seen)| state.forget(*part, seen)))
     }
 
     /// Counts what was read, in the bridge's own series.
@@ -206,37 +212,35 @@ impl Following {
                 continue;
             };
             let number = follower.parts.iter().position(|own| *own == part).unwrap_or(0);
-            for mut spot in spots {
+            let spots = spots.into_iter().map(|mut spot| {
                 spot.part = u32::try_from(number).unwrap_or(u32::MAX);
-                match runs_at(follower.source.as_ref(), spot, intake::keep(self.settings)).await {
-                    Ok(Some(runs)) => runs.into_iter().for_each(|run| intake.add(run)),
-                    Ok(None) | Err(source::Error::Changed { .. }) => {
-                        self.state.borrow_mut().distrust(part, spot.at)?;
-                        follower.again = true;
-                        return Ok(None);
-                    }
-                    Err(error) => {
-                        tracing::debug!(error = %Chain(&error), "looking again");
-                        follower.again = true;
-                        return Ok(None);
-                    }
+                spot
+            });
+            let spots: Vec<Spot> = spots.collect();
+            let keep = intake::keep(self.settings);
+            let mut accept = |record: Record| {
+                let decoded = agno::decode_owned(record.json, &record.columns, keep);
+                decoded.runs.into_iter().for_each(|run| intake.add(run));
+            };
+            let read = match &follower.source {
+                Some(source) => source.as_seen(&spots, &mut accept).await,
+                None => Ok(spots.first().map(|spot| spot.at)),
+            };
+            match read {
+                Ok(None) => {}
+                Ok(Some(at)) => {
+                    let distrusted = self.state.borrow_mut().distrust(part, at)?;
+                    follower.gone.push((part, distrusted));
+                    follower.again = true;
+                    return Ok(None);
+                }
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "looking again");
+                    follower.again = true;
+                    return Ok(None);
                 }
             }
         }
         Ok(Some(intake.finish(now_ns)))
     }
-}
-
-/// The runs of a record, if it is still what was seen.
-async fn runs_at(
-    source: Option<&Source>,
-    spot: Spot,
-    keep: Keep,
-) -> Result<Option<Vec<DecodedRun>>, source::Error> {
-    let Some(source) = source else { return Ok(None) };
-    let Some(record) = source.fetch(spot).await? else { return Ok(None) };
-    if record.json.len() != spot.length() as usize {
-        return Ok(None);
-    }
-    Ok(Some(agno::decode_owned(record.json, &record.columns, keep).runs))
 }

@@ -9,13 +9,15 @@ mod described;
 mod file;
 mod folder;
 #[cfg(feature = "postgres")]
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without a state file nothing is followed"))]
 mod postgres;
 #[cfg(feature = "sqlite")]
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "followed are all sources or none"))]
 mod sqlite;
 mod tables;
 mod url;
 mod values;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod watch;
 
 use std::io;
@@ -27,7 +29,7 @@ use crate::framework::agno::Columns;
 use crate::stable_hash::stable_hash_of;
 pub use tables::Tables;
 pub use url::PostgresUrl;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use watch::Watch;
 
 /// How long a database that another program holds locked is waited for.
@@ -53,7 +55,7 @@ pub struct Spot {
     pub part: u32,
     /// A row's number, or where a file's value begins.
     pub at: u64,
-    /// How long a file's value is.
+    /// How long the record is; of a row of Postgres the transaction that wrote it.
     length: u32,
     /// Tells whether what stands there now is still the same: the row's id, or the value's bytes, as a hash.
     mark: u32,
@@ -65,7 +67,7 @@ impl Spot {
         Self { part: 0, at, length, mark }
     }
 
-    /// How long the record was.
+    /// How long the record was; of a row of Postgres the transaction that wrote it.
     pub fn length(&self) -> u32 {
         self.length
     }
@@ -93,7 +95,7 @@ fn mark(bytes: &[u8]) -> u32 {
 pub struct Stamp {
     /// Its number.
     pub at: u64,
-    /// Its length in bytes.
+    /// Its length in bytes; of a row of Postgres the transaction that wrote it.
     pub length: u32,
     /// Tells it from other rows.
     pub mark: u32,
@@ -106,7 +108,7 @@ pub struct Source {
     #[cfg(feature = "sqlite")]
     database: Option<sqlite::Database>,
     #[cfg(feature = "postgres")]
-    postgres: Option<postgres::Database>,
+    postgres: Option<std::sync::Arc<postgres::Database>>,
     /// What was odd about it.
     pub oddities: Oddities,
 }
@@ -119,6 +121,8 @@ enum Part {
     Rows(sqlite::Rows),
     #[cfg(feature = "postgres")]
     Relation(postgres::Rows),
+    #[cfg(feature = "postgres")]
+    Leaf(postgres::Leaf),
 }
 
 impl Source {
@@ -174,7 +178,7 @@ impl Source {
             }
             // Asked for by the page.
             #[cfg(feature = "postgres")]
-            Some(Part::Relation(_)) => Ok(None),
+            Some(Part::Relation(_) | Part::Leaf(_)) => Ok(None),
             None => Ok(None),
         }
     }
@@ -194,6 +198,8 @@ impl Source {
             Part::Rows(rows) => rows.table().to_owned(),
             #[cfg(feature = "postgres")]
             Part::Relation(_) => String::new(),
+            #[cfg(feature = "postgres")]
+            Part::Leaf(leaf) => leaf.label().to_owned(),
         };
         self.parts.iter().map(name).collect()
     }
@@ -372,6 +378,25 @@ pub enum Error {
         path: PathBuf,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// Another process has the lead of it.
+    #[error(
+        "{path} is followed by another agno-otel, which counts its runs; stop that first, or send without a state file"
+    )]
+    Followed {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Rows that cannot be told from those before them.
+    #[error(
+        "\"{table}\" of {path} is a view or a foreign table, which cannot be followed nor counted in a state file; name \
+         a table with --runs-table or --sessions-table, or send it without a state file"
+    )]
+    NoPlaces {
+        /// The database.
+        path: PathBuf,
+        /// The view.
+        table: String,
     },
     /// This build cannot read Postgres.
     #[error("{path} is a Postgres database; reading it needs a build with the \"postgres\" feature")]

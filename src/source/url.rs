@@ -104,6 +104,15 @@ impl PostgresUrl {
         }
     }
 
+    /// Which database it is, however one connects to it.
+    pub fn place(&self) -> String {
+        const DEFAULT_PORT: u16 = 5432;
+        let host = |(host, port): &(String, Option<u16>)| format!("{host}:{}", port.unwrap_or(DEFAULT_PORT));
+        let hosts: Vec<String> = self.hosts.iter().map(host).collect();
+        let database = self.database.as_ref().or(self.user.as_ref());
+        format!("postgres://{}/{}", hosts.join(","), database.map_or("", String::as_str))
+    }
+
     fn set_port(&mut self, port: u16) {
         if self.hosts.is_empty() {
             self.hosts.push((String::new(), None));
@@ -191,6 +200,15 @@ mod tests {
         assert_eq!(url.database.as_deref(), Some("a b"));
         let parameters = [("sslmode", "require"), ("application_name", "x")];
         assert_eq!(url.parameters, parameters.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_database_is_the_same_whoever_connects_to_it_and_how() {
+        for text in ["postgres://ai:s3cret@h/agno", "postgresql+psycopg://h:5432/agno?sslmode=require&user=b"]
+        {
+            assert_eq!(url(text).place(), "postgres://h:5432/agno");
+        }
+        assert_eq!(url("postgres://ai@a,b:1").place(), "postgres://a:5432,b:1/ai");
     }
 
     #[test]

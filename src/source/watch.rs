@@ -1,54 +1,186 @@
 //! What following asks of a source: whether it has changed, and which of its rows may be new.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Error, Part, Record, Source, Spot, Stamp, Tables, is_sqlite, is_unwritten, sqlite, unread};
+use super::{Error, Location, Part, Record, Source, Spot, Stamp, Tables};
+use super::{is_sqlite, is_unwritten, postgres, sqlite, unread};
 
-/// What [`follow`](crate::follow) asks of a database.
-impl Source {
+/// Tells whether a file, a folder or a database has changed, and which of its rows may be new.
+#[derive(Debug)]
+pub struct Watch(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Files(Files),
+    Postgres(Box<postgres::Watch>),
+}
+
+impl Watch {
+    /// Of a source that can be read again.
+    pub fn of(location: &Location) -> Result<Self, Error> {
+        Ok(Self(match location {
+            Location::Path(path) => Kind::Files(Files::of(path)),
+            Location::Stdin => return Err(Error::NotFollowed { path: location.name() }),
+            Location::Postgres(url) => Kind::Postgres(Box::new(postgres::Watch::of(url)?)),
+        }))
+    }
+
+    /// True if it may have changed since this was last asked, at first always, or if it is to be looked at `again` anyway.
+    /// Then a look begins, which has to be [ended](Self::ended); so it has after an error.
+    pub async fn has_changed(&mut self, again: bool) -> Result<bool, Error> {
+        match &mut self.0 {
+            Kind::Files(files) => Ok(files.has_changed()? || again),
+            Kind::Postgres(watch) => watch.has_changed(again).await,
+        }
+    }
+
     /// Finds the tables of a database, and reads none. None: it is no database.
-    pub fn open(path: &Path, tables: &Tables) -> Result<Option<Self>, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
+    pub async fn open(&mut self, tables: &Tables) -> Result<Option<Source>, Error> {
+        match &mut self.0 {
+            Kind::Files(files) => files.open(tables),
+            Kind::Postgres(watch) => watch.open(tables).await.map(Some),
+        }
+    }
+
+    /// A look ended, well or not.
+    pub fn ended(&mut self, well: bool) {
+        if let Kind::Postgres(watch) = &mut self.0 {
+            watch.ended(well);
+        }
+    }
+
+    /// What tells a part from another of that name: where a database was replaced, nothing of it was read.
+    pub fn identity(&self, source: &Source, part: usize) -> String {
+        match (&self.0, source.parts.get(part)) {
+            (Kind::Files(files), _) => files.identity(),
+            (_, Some(Part::Leaf(leaf))) => leaf.identity().to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// True if stamps are only of rows that may be new: of the others nothing is known.
+    pub fn is_partial(&self) -> bool {
+        matches!(&self.0, Kind::Postgres(watch) if watch.is_partial())
+    }
+
+    /// True if another process may have led since the last look that ended well.
+    pub fn is_new_lead(&self) -> bool {
+        matches!(&self.0, Kind::Postgres(watch) if watch.is_new_lead())
+    }
+
+    /// True if another process stands by.
+    pub fn is_shared(&self) -> bool {
+        matches!(&self.0, Kind::Postgres(watch) if watch.is_shared())
+    }
+}
+
+/// What following asks of a database that was opened for it.
+impl Source {
+    /// True if a row has another place or another length whenever it was written to, and one mark for ever.
+    pub fn tells_versions(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// The next rows of a table, in order, behind those that `after` came with; none at its end.
+    pub async fn stamps(&self, part: usize, after: Option<u64>) -> Result<Option<(Vec<Stamp>, u64)>, Error> {
+        match (self.parts.get(part), &self.database, &self.postgres) {
+            (Some(Part::Rows(rows)), Some(database), _) => {
+                let stamps = rows.stamps(database, after)?;
+                let last = stamps.last().map(|stamp| stamp.at);
+                Ok(last.map(|last| (stamps, last)))
+            }
+            (Some(Part::Leaf(leaf)), _, Some(database)) => {
+                let from = after.and_then(|block| u32::try_from(block).ok()).unwrap_or(0);
+                let page = leaf.stamps(database, from).await?;
+                Ok(page.map(|(stamps, next)| (stamps, u64::from(next))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Hands over the rows at places, whatever stands there now.
+    pub async fn rows(
+        &self,
+        part: usize,
+        places: &[u64],
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<(), Error> {
+        match (self.parts.get(part), &self.database, &self.postgres) {
+            (Some(Part::Rows(rows)), Some(database), _) => {
+                for at in places {
+                    if let Some((spot, record)) = rows.get(database, *at)? {
+                        accept(spot, record);
+                    }
+                }
+                Ok(())
+            }
+            (Some(Part::Leaf(leaf)), _, Some(database)) => leaf.rows(database, places, accept).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads records of one part again. Returns where one is gone, or is no longer what was seen.
+    pub async fn as_seen(
+        &self,
+        spots: &[Spot],
+        accept: &mut (dyn FnMut(Record) + Send),
+    ) -> Result<Option<u64>, Error> {
+        let Some(first) = spots.first() else { return Ok(None) };
+        if let Some(Part::Text(_) | Part::Table(_)) = self.part(*first) {
+            for spot in spots {
+                match self.fetch(*spot).await {
+                    Ok(Some(record)) if record.json.len() == spot.length as usize => accept(record),
+                    Ok(_) | Err(Error::Changed { .. }) => return Ok(Some(spot.at)),
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(None);
+        }
+        let places: Vec<u64> = spots.iter().map(|spot| spot.at).collect();
+        let mut missing: BTreeMap<u64, Spot> = spots.iter().map(|spot| (spot.at, *spot)).collect();
+        let mut same = |now: Spot, record| {
+            if missing.get(&now.at).is_some_and(|seen| (seen.length, seen.mark) == (now.length, now.mark)) {
+                missing.remove(&now.at);
+                accept(record);
+            }
+        };
+        self.rows(first.part as usize, &places, &mut same).await?;
+        Ok(missing.into_keys().next())
+    }
+}
+
+/// A file, a folder, or a database in a file.
+#[derive(Debug, Default)]
+struct Files {
+    path: PathBuf,
+    database: Option<sqlite::Watch>,
+    /// What the system says of the files: which they are, how long, when written.
+    files: Vec<(u64, u64, u64, i128)>,
+}
+
+impl Files {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    fn open(&self, tables: &Tables) -> Result<Option<Source>, Error> {
+        let path = &self.path;
+        let failed = |source| Error::Read { path: path.clone(), source };
         let metadata = std::fs::metadata(path).map_err(failed)?;
         let is_database =
             metadata.is_file() && (is_sqlite(path).map_err(failed)? || is_unwritten(path, &metadata));
         if is_database { sqlite::follow(path, tables).map(Some) } else { Ok(None) }
     }
 
-    /// The next rows of a table, in order; none at its end.
-    pub fn stamps(&self, part: usize, after: Option<u64>) -> Result<Vec<Stamp>, Error> {
-        match (self.parts.get(part), &self.database) {
-            (Some(Part::Rows(rows)), Some(database)) => rows.stamps(database, after),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// The row at a place, whatever stands there now.
-    pub fn row(&self, part: usize, at: u64) -> Result<Option<(Spot, Record)>, Error> {
-        match (self.parts.get(part), &self.database) {
-            (Some(Part::Rows(rows)), Some(database)) => rows.get(database, at),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Tells whether a file, a folder or a database has changed.
-#[derive(Debug, Default)]
-pub struct Watch {
-    database: Option<sqlite::Watch>,
-    /// What the system says of the files: which they are, how long, when written.
-    files: Vec<(u64, u64, u64, i128)>,
-}
-
-impl Watch {
-    /// True if it may have changed since this was last asked; at first always.
-    pub fn has_changed(&mut self, path: &Path) -> Result<bool, Error> {
+    fn has_changed(&mut self) -> Result<bool, Error> {
+        let path = &self.path;
         let failed = |source| unread(path, source);
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if !metadata.is_file() && !metadata.is_dir() {
-            return Err(Error::NotFollowed { path: path.to_owned() });
+            return Err(Error::NotFollowed { path: path.clone() });
         }
         let files = stamps(path).map_err(failed)?;
         let is_same_file = |a: &[(u64, u64, u64, i128)], b: &[(u64, u64, u64, i128)]| {
@@ -71,7 +203,7 @@ impl Watch {
     }
 
     /// Which file it is, as far as the system knows.
-    pub fn identity(&self) -> String {
+    fn identity(&self) -> String {
         self.files.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
     }
 }

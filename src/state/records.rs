@@ -32,6 +32,19 @@ pub struct Seen {
     pub open_hash: Option<i64>,
 }
 
+/// What is known of a source as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// It was never read.
+    None,
+    /// It was read, by us alone as far as we know.
+    Had,
+    /// It was read, and another process stands by to read it when we do not.
+    Shared,
+    /// Another process reads it, or did after us.
+    Lost,
+}
+
 fn hash_of(key: &RunKey) -> i64 {
     stable_hash(&[&key.run_id, &key.reuse]).cast_signed()
 }
@@ -50,6 +63,15 @@ fn of_number(number: i64) -> History {
         1 => History::Traces,
         _ => History::Skip,
     }
+}
+
+fn seen(row: &rusqlite::Row<'_>) -> rusqlite::Result<Seen> {
+    Ok(Seen {
+        at: row.get::<_, i64>(0)?.cast_unsigned(),
+        length: row.get(1)?,
+        mark: row.get(2)?,
+        open_hash: row.get(3)?,
+    })
 }
 
 impl State {
@@ -72,14 +94,33 @@ impl State {
         Ok(PartId(self.connection.last_insert_rowid()))
     }
 
-    /// True until a source was read through once.
-    pub fn is_first_contact(&self, source: &str) -> Result<bool, Error> {
-        Ok(self.meta::<i64>(&format!("read {source}"))?.is_none())
+    /// What is known of a source.
+    pub fn contact(&self, source: &str) -> Result<Contact, Error> {
+        Ok(match self.meta::<i64>(&format!("read {source}"))? {
+            None => Contact::None,
+            Some(1) => Contact::Had,
+            Some(2) => Contact::Shared,
+            Some(_) => Contact::Lost,
+        })
     }
 
-    /// Notes that a source was read through.
-    pub fn had_contact(&mut self, source: &str) -> Result<(), Error> {
-        self.set_meta(&format!("read {source}"), 1)
+    /// Notes what is known of a source.
+    pub fn set_contact(&mut self, source: &str, contact: Contact) -> Result<(), Error> {
+        let number = match contact {
+            Contact::None => return Ok(()),
+            Contact::Had => 1,
+            Contact::Shared => 2,
+            Contact::Lost => 3,
+        };
+        self.set_meta(&format!("read {source}"), number)
+    }
+
+    /// Notes that there is nothing in a source yet: what comes is not history.
+    pub fn met_nothing(&mut self, source: &str) -> Result<(), Error> {
+        match self.contact(source)? {
+            Contact::None => self.set_contact(source, Contact::Had),
+            Contact::Had | Contact::Shared | Contact::Lost => Ok(()),
+        }
     }
 
     /// Puts off a family that could not be read now.
@@ -92,14 +133,21 @@ impl State {
     /// Everything read of a part, in order.
     pub fn seen(&self, PartId(part): PartId) -> Result<Vec<Seen>, Error> {
         let sql = "SELECT at, length, mark, open_hash FROM records WHERE source = ?1 ORDER BY at";
-        self.query(sql, [part], |row| {
-            Ok(Seen {
-                at: row.get::<_, i64>(0)?.cast_unsigned(),
-                length: row.get(1)?,
-                mark: row.get(2)?,
-                open_hash: row.get(3)?,
-            })
-        })
+        self.query(sql, [part], seen)
+    }
+
+    /// What was read at places of a part, in their order.
+    pub fn seen_at(
+        &self,
+        PartId(part): PartId,
+        places: impl Iterator<Item = u64>,
+    ) -> Result<Vec<Seen>, Error> {
+        let sql = "SELECT at, length, mark, open_hash FROM records WHERE source = ?1 AND at = ?2";
+        let mut all = Vec::new();
+        for at in places {
+            all.extend(self.query(sql, [part, at.cast_signed()], seen)?);
+        }
+        Ok(all)
     }
 
     /// Notes a record that is new or has changed, and that its family is due. To be called within [`commit`](Self::commit).
@@ -142,17 +190,28 @@ impl State {
         Ok(())
     }
 
-    /// Notes that a record is gone. What it counted stays counted.
-    pub fn forget(&mut self, PartId(part): PartId, at: u64) -> Result<(), Error> {
-        self.execute("DELETE FROM records WHERE source = ?1 AND at = ?2", [part, at.cast_signed()])?;
+    /// Notes that a record is gone, unless another was noted in its place. What it counted stays counted.
+    pub fn forget(&mut self, PartId(part): PartId, seen: &Seen) -> Result<(), Error> {
+        let Seen { at, length, mark, .. } = seen;
+        let sql = "DELETE FROM records WHERE source = ?1 AND at = ?2 AND length = ?3 AND mark = ?4";
+        self.execute(sql, params![part, at.cast_signed(), length, mark])?;
         Ok(())
     }
 
-    /// Notes that a record is not what it was: the next look reads it anew.
-    pub fn distrust(&mut self, PartId(part): PartId, at: u64) -> Result<(), Error> {
+    /// Notes that a record, by its mark, stands nowhere but at this place. It was noted there.
+    pub fn supersede(&mut self, PartId(part): PartId, spot: Spot) -> Result<(), Error> {
+        // All versions of a record are of one family, which is quickly looked through; the plus keeps SQLite at that.
+        let sql = "DELETE FROM records WHERE +source = ?1 AND at <> ?2 AND mark = ?3 AND family =
+                   (SELECT family FROM records WHERE source = ?1 AND at = ?2)";
+        self.execute(sql, params![part, spot.at.cast_signed(), spot.mark()])?;
+        Ok(())
+    }
+
+    /// Notes that a record is not what it was: the next look reads it anew, if it is still there. Returns how it stands now.
+    pub fn distrust(&mut self, PartId(part): PartId, at: u64) -> Result<Seen, Error> {
         let sql = "UPDATE records SET length = 0, mark = 0 WHERE source = ?1 AND at = ?2";
         self.execute(sql, [part, at.cast_signed()])?;
-        Ok(())
+        Ok(Seen { at, length: 0, mark: 0, open_hash: None })
     }
 
     fn family_of(&self, hash: i64) -> Result<Option<i64>, Error> {

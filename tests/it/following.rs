@@ -570,9 +570,25 @@ fn standard_input_cannot_be_followed() {
     ] {
         run(&mut command).expect_code(2).expect_words(&["standard input", "followed"]);
     }
-    let url = Path::new("postgres://reader:hunter2@db.example/agno");
-    let ended = run(&mut follow("http://127.0.0.1:9", &place.state(), &[url], &[])).expect_code(2);
-    assert!(ended.stderr.contains("db.example") && !ended.stderr.contains("hunter2"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_that_is_away_is_tried_again_and_its_password_is_never_said() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let url = Path::new("postgres://reader:hunter2@127.0.0.1:9/agno");
+    // What else is followed does not wait for it.
+    let sources = [url, place.database.as_path()];
+    let child = follow(&receiver.url(), &place.state(), &sources, &["--history", "count"])
+        .spawn()
+        .map(Running)
+        .unwrap();
+    wait_until("the spend of the other", || usage(&receiver) == tokens(&place.database));
+    let said = stop(child, 143);
+    assert_eq!(said.matches("refused").count(), 1, "{said}");
+    assert!(said.contains("127.0.0.1:9/agno") && said.contains("trying again"), "{said}");
+    let state = std::fs::read(place.state()).unwrap();
+    assert!(!said.contains("hunter2") && !state.windows(7).any(|seven| seven == b"hunter2"), "{said}");
+    run(&mut send(&receiver.url(), &place.state(), &[url])).expect_code(3).expect_words(&["refused"]);
 }
 
 /// The last value of a counter's series with this attribute.

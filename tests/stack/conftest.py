@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import following  # noqa: E402
+import receiver as receivers  # noqa: E402
 import support  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -184,3 +186,34 @@ def sent(stack, send):
     }
     stack.wait_until_delivered()
     return stack
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A Postgres server. Who stops it starts it again."""
+    import servers
+
+    server = servers.Postgres(*free_ports(1))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def receiver():
+    made = receivers.Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def follow(tmp_path, receiver):
+    """Starts `agno-otel run`s that end with the test."""
+    made = []
+
+    def run(*sources, **settings):
+        made.append(following.Follower(tmp_path, receiver, *sources, **settings))
+        return made[-1]
+
+    yield run
+    for follower in made:
+        follower.abort()

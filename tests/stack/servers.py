@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from glob import glob
@@ -59,10 +60,17 @@ class Postgres:
             "log_statement": "all",
         }
         self.log = self.folder / "log"
-        self.process = self.start(
-            postgres_program("postgres"), "-D", self.data, "-p", port, *(f"--{k}={v}" for k, v in settings.items())
-        )
+        self.command = [postgres_program("postgres"), "-D", self.data, "-p", port, *(f"--{k}={v}" for k, v in settings.items())]
+        self.resume()
+
+    def resume(self):
+        self.process = self.start(*self.command)
         support.wait_until(self.is_ready, f"Postgres (log: {self.log})")
+
+    def halt(self, how=signal.SIGINT):
+        """Ends the server: by default "fast", which ends sessions."""
+        self.process.send_signal(how)
+        self.process.wait(timeout=20)
 
     def as_owner(self):
         return {"user": OWNER, "group": OWNER, "extra_groups": []} if OWNER else {}
@@ -71,7 +79,7 @@ class Postgres:
         subprocess.run([postgres_program(program), *map(str, args)], check=True, cwd=self.folder, capture_output=True, **self.as_owner())
 
     def start(self, *command, log="log"):
-        with (self.folder / log).open("wb") as out:
+        with (self.folder / log).open("ab") as out:
             return subprocess.Popen(
                 [str(word) for word in command],
                 cwd=self.folder,
@@ -129,6 +137,5 @@ class Postgres:
         return self.start("/usr/sbin/pgbouncer", config, log="pgbouncer.log")
 
     def stop(self):
-        self.process.send_signal(2)  # "fast": ends sessions
-        self.process.wait(timeout=20)
+        self.halt()
         shutil.rmtree(self.folder)

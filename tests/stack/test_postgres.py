@@ -20,13 +20,6 @@ RUNNING = ("simple", "tools_multi", "history", "team_run", "workflow_run")
 
 
 @pytest.fixture(scope="module")
-def postgres():
-    server = servers.Postgres(*free_ports(1))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def agno(postgres, tmp_path_factory):
     """Runs cases with a real Agno into a database; returns what the provider billed."""
 

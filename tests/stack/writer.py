@@ -1,6 +1,8 @@
 """An application that uses real Agno: it runs agents, teams and workflows for some seconds, stored by Agno's SqliteDb.
 
-    PYTHON_WITH_AGNO writer.py DATABASE SECONDS
+    PYTHON_WITH_AGNO writer.py DATABASE SECONDS [URL SCHEMA]
+
+With a URL it is stored there, by Agno's PostgresDb.
 
 Says each run on a line, as JSON, when Agno has stored it; at the end writes DATABASE's provider's record beside it, as
 `<name>.calls.json`. Whatever Agno complains of is on its standard error.
@@ -73,6 +75,11 @@ def main():
     provider = Provider()
     # One SqliteDb a thread, as if they were processes.
     environments = [Env(provider, database) for _ in range(THREADS)]
+    for env in environments if sys.argv[3:] else ():
+        from agno.db.postgres import PostgresDb
+
+        env.db.db_engine.dispose()
+        env.db = PostgresDb(db_url=sys.argv[3], db_schema=sys.argv[4])
     # Tables are made by whoever comes first, and Agno does not expect two to be that.
     for run in agent(environments[0], "gpt-mock-first", "s-first"):
         line = {"run_id": run.run_id, "at": time.time(), "status": run.status.value, "kind": "first"}

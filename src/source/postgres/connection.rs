@@ -1,6 +1,7 @@
 //! One connection to a database, over which it is asked one page at a time.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -9,8 +10,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+use super::super::Error;
 use super::super::url::PostgresUrl;
-use super::super::{Error, LOCK_PATIENCE};
 use super::Name;
 use super::reason::{is_of_tls, reason};
 use super::settings::Settings;
@@ -26,6 +27,12 @@ pub(super) struct Connection {
     pub(super) name: PathBuf,
     settings: Settings,
     open: Mutex<Option<Open>>,
+    /// How long a table that is locked is waited for.
+    lock_patience: Duration,
+    /// How often it was opened.
+    openings: AtomicU64,
+    /// It must stay the one it is: what it holds would be lost.
+    is_pinned: AtomicBool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -41,12 +48,24 @@ struct Open {
 }
 
 impl Connection {
-    pub(super) fn to(url: &PostgresUrl) -> Result<Self, Error> {
+    pub(super) fn to(url: &PostgresUrl, lock_patience: Duration) -> Result<Self, Error> {
         let name = PathBuf::from(url.to_string());
-        match Settings::of(url, &|variable| std::env::var(variable).ok()) {
-            Ok(settings) => Ok(Self { name, settings, open: Mutex::new(None) }),
-            Err(reason) => Err(Error::Url { path: name, reason }),
-        }
+        let settings = match Settings::of(url, &|variable| std::env::var(variable).ok()) {
+            Ok(settings) => settings,
+            Err(reason) => return Err(Error::Url { path: name, reason }),
+        };
+        let (open, openings, is_pinned) = Default::default();
+        Ok(Self { name, settings, open, lock_patience, openings, is_pinned })
+    }
+
+    /// Which connection it is: another number after it was opened again.
+    pub(super) fn opening(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
+    }
+
+    /// From now on a connection that ended is an error, and not opened again; or no longer.
+    pub(super) fn pin(&self, is_pinned: bool) {
+        self.is_pinned.store(is_pinned, Ordering::Relaxed);
     }
 
     /// The rows of one statement, which reads this table.
@@ -57,20 +76,28 @@ impl Connection {
         let sql = format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; {select}; COMMIT",
             STATEMENT_TIMEOUT.as_millis(),
-            LOCK_PATIENCE.as_millis()
+            self.lock_patience.as_millis()
         );
         let mut open = self.open.lock().await;
-        let used = open.take();
-        let is_fresh = used.is_none();
-        let client = open.insert(self.reopened(used).await?);
-        let answer = match self.answer(client, &sql).await? {
-            // Between two families a server may have thought us idle for too long.
-            Err(error) if error.is_closed() && !is_fresh => {
-                let client = open.insert(self.connect().await?);
-                self.answer(client, &sql).await?
-            }
-            answer => answer,
+        let used = open.take().filter(|open| !open.client.is_closed());
+        let is_pinned = self.is_pinned.load(Ordering::Relaxed);
+        let (is_fresh, opened) = match used {
+            Some(opened) => (false, opened),
+            None if is_pinned => return Err(self.ended()),
+            None => (true, self.connect().await?),
         };
+        // Put back only if there was an answer: nothing is asked after one that may never come.
+        let answer = self.answer(&opened, &sql).await?;
+        let (opened, answer) = match answer {
+            // Between two families a server may have thought us idle for too long.
+            Err(error) if error.is_closed() && !is_fresh && !is_pinned => {
+                let opened = self.connect().await?;
+                let answer = self.answer(&opened, &sql).await?;
+                (opened, answer)
+            }
+            answer => (opened, answer),
+        };
+        *open = Some(opened);
         let messages = answer.map_err(|error| self.error(&error, table))?;
         let rows = messages.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -88,14 +115,12 @@ impl Connection {
         answer.map_err(|_elapsed| Error::TimedOut { path: self.name.clone(), waited: ANSWER_TIMEOUT })
     }
 
-    async fn reopened(&self, used: Option<Open>) -> Result<Open, Error> {
-        match used {
-            Some(open) if !open.client.is_closed() => Ok(open),
-            _ => self.connect().await,
-        }
+    fn ended(&self) -> Error {
+        Error::Postgres { path: self.name.clone(), reason: "the connection ended".to_owned() }
     }
 
     async fn connect(&self) -> Result<Open, Error> {
+        self.openings.fetch_add(1, Ordering::Relaxed);
         let limit = self.settings.connect_timeout;
         match tokio::time::timeout(limit, self.attempt()).await {
             Ok(connected) => connected,
@@ -132,7 +157,7 @@ impl Connection {
     fn error(&self, error: &tokio_postgres::Error, table: &Name) -> Error {
         let path = self.name.clone();
         match error.code() {
-            Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Locked { path, waited: LOCK_PATIENCE },
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Locked { path, waited: self.lock_patience },
             Some(&SqlState::QUERY_CANCELED) => Error::TimedOut { path, waited: STATEMENT_TIMEOUT },
             _ => {
                 let user = self.settings.config.get_user().unwrap_or_default();

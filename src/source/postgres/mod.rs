@@ -4,7 +4,10 @@
 //! before anything is made of its rows.
 
 mod connection;
+mod follow;
+mod lead;
 mod passfile;
+mod places;
 mod reason;
 mod settings;
 mod tls;
@@ -16,16 +19,17 @@ use std::fmt;
 use tokio_postgres::SimpleQueryRow;
 
 use super::choice::{Described, quoted};
-use super::{Error, Part, PostgresUrl, Record, Source, Spot, Tables};
-use crate::framework::Oddity;
-use crate::framework::agno::Columns;
+use super::{Error, LOCK_PATIENCE, Part, PostgresUrl, Record, Source, Spot, Tables};
 use crate::framework::agno::tables::{Layout, Table};
+use crate::framework::{Oddity, agno};
 use connection::Connection;
+pub(super) use follow::Watch;
+pub(super) use places::Leaf;
 
 /// The tables of every schema but the system's, with the columns of those that could be Agno's: all of Agno's have a
 /// session. Parts of a table are read with it.
 const RELATIONS: &str = "
-    SELECT n.nspname, c.relname, c.relkind, a.attname FROM pg_catalog.pg_class c
+    SELECT n.nspname, c.relname, c.relkind, a.attname, c.oid::text FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         AND EXISTS (SELECT FROM pg_catalog.pg_attribute s
@@ -43,14 +47,10 @@ pub(super) async fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Spot, Record) + Send),
 ) -> Result<Source, Error> {
-    let database = Database { connection: Connection::to(url)? };
-    let mut found = database.relations().await?;
-    leave_views(&mut found, tables);
-    let path = database.connection.name.as_path();
-    let described =
-        Described { path, what: "a Postgres database", found: &found, is_called: Relation::is_called };
+    let database = Database { connection: Connection::to(url, LOCK_PATIENCE)? };
+    let found = database.relations(tables).await?;
     let mut source = Source::default();
-    for (relation, layout) in described.choose(tables)? {
+    for (relation, layout) in database.choose(&found, tables)? {
         match layout {
             Layout::SessionsWithRuns | Layout::Runs => {
                 let mut rows = Rows::of(relation, &layout);
@@ -64,7 +64,7 @@ pub(super) async fn read(
             Layout::Sessions | Layout::Other => {}
         }
     }
-    source.postgres = Some(database);
+    source.postgres = Some(database.into());
     Ok(source)
 }
 
@@ -73,6 +73,7 @@ struct Relation {
     table: Table,
     name: Name,
     is_view: bool,
+    oid: u32,
 }
 
 /// A view shows again what a table has, and may take long for each page: it is read if it was named, or has no table
@@ -119,21 +120,35 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Every table, called `schema.table`.
-    async fn relations(&self) -> Result<Vec<Relation>, Error> {
-        let (nameless, mut found) = (Name::default(), BTreeMap::<_, (bool, Vec<String>)>::new());
+    /// Every table that may be read, called `schema.table`.
+    async fn relations(&self, tables: &Tables) -> Result<Vec<Relation>, Error> {
+        let (nameless, mut found) = (Name::default(), BTreeMap::<_, (bool, u32, Vec<String>)>::new());
         for row in self.connection.rows(&nameless, RELATIONS).await? {
             let (Some(schema), Some(table)) = (text(&row, 0), text(&row, 1)) else { continue };
-            let (is_view, columns) = found.entry((schema, table)).or_default();
+            let (is_view, oid, columns) = found.entry((schema, table)).or_default();
             *is_view = text(&row, 2).is_some_and(|kind| kind == "v" || kind == "m");
+            *oid = number(&row, 4).unwrap_or(0);
             columns.extend(text(&row, 3));
         }
-        let relation = |((schema, table), (is_view, columns)): ((String, String), _)| Relation {
+        let relation = |((schema, table), (is_view, oid, columns)): ((String, String), _)| Relation {
             name: Name { schema: quoted(&schema), table: quoted(&table) },
             table: Table { name: format!("{schema}.{table}"), columns },
             is_view,
+            oid,
         };
-        Ok(found.into_iter().map(relation).collect())
+        let mut found = found.into_iter().map(relation).collect();
+        leave_views(&mut found, tables);
+        Ok(found)
+    }
+
+    /// The tables to read.
+    fn choose<'r>(
+        &'r self,
+        found: &'r [Relation],
+        tables: &Tables,
+    ) -> Result<Vec<(&'r Relation, Layout)>, Error> {
+        let path = self.connection.name.as_path();
+        Described { path, what: "a Postgres database", found, is_called: Relation::is_called }.choose(tables)
     }
 
     async fn count(&self, relation: &Relation) -> Result<u64, Error> {
@@ -143,31 +158,43 @@ impl Database {
     }
 }
 
+/// The columns of a table.
+#[derive(Debug, Clone)]
+struct Columns {
+    /// What is read of a row.
+    read: String,
+    json: &'static str,
+    /// The column rows are known and ordered by.
+    id: &'static str,
+}
+
+impl Columns {
+    fn of(table: &Table, layout: &Layout) -> Self {
+        let is_run = *layout == Layout::Runs;
+        let (json, id) = if is_run { ("run_data", "run_id") } else { ("runs", "session_id") };
+        let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
+        let read = format!(
+            "{id}::text, {json}::text, session_id::text, {user}, {stored}, {index}",
+            user = table.column_or_null("user_id"),
+            index = table.column_or_null("run_index"),
+        );
+        Self { read, json, id }
+    }
+}
+
 /// The rows of one table.
 #[derive(Debug)]
 pub(super) struct Rows {
     table: Name,
-    /// What is read of a row.
-    columns: String,
-    json: &'static str,
-    /// The column rows are known and ordered by.
-    id: &'static str,
-    /// Those of the rows handed over, to find them again.
+    columns: Columns,
+    /// The ids of the rows handed over, to find them again.
     ids: Ids,
 }
 
 impl Rows {
     fn of(relation: &Relation, layout: &Layout) -> Self {
-        let table = &relation.table;
-        let is_run = *layout == Layout::Runs;
-        let (json, id) = if is_run { ("run_data", "run_id") } else { ("runs", "session_id") };
-        let stored = if is_run { table.column_or_null("updated_at") } else { "NULL".to_owned() };
-        let columns = format!(
-            "{id}::text, {json}::text, session_id::text, {user}, {stored}, {index}",
-            user = table.column_or_null("user_id"),
-            index = table.column_or_null("run_index"),
-        );
-        Self { table: relation.name.clone(), columns, json, id, ids: Ids::default() }
+        let columns = Columns::of(&relation.table, layout);
+        Self { table: relation.name.clone(), columns, ids: Ids::default() }
     }
 
     /// Hands over the JSON of every row.
@@ -194,11 +221,11 @@ impl Rows {
     /// The rows behind a key. Those that begin beyond the limit of bytes are left for the next page, by sizes the server
     /// knows without unpacking anything.
     fn page(&self, behind: Option<&str>) -> String {
-        let Self { table, columns, json, id, .. } = self;
+        let Self { table, columns: Columns { read, json, id }, .. } = self;
         let behind =
             behind.map_or(format!("{id} IS NOT NULL"), |behind| format!("{id} > {}", literal(behind)));
         format!(
-            "SELECT {columns} FROM (SELECT *, sum(pg_column_size({json})) OVER (ORDER BY {id} ROWS BETWEEN UNBOUNDED \
+            "SELECT {read} FROM (SELECT *, sum(pg_column_size({json})) OVER (ORDER BY {id} ROWS BETWEEN UNBOUNDED \
              PRECEDING AND 1 PRECEDING) AS agno_otel_bytes_before FROM (SELECT * FROM {table} WHERE {behind} ORDER BY \
              {id} LIMIT {PAGE_ROWS}) AS page) AS page WHERE coalesce(agno_otel_bytes_before, 0) < {PAGE_BYTES} \
              ORDER BY {id}"
@@ -218,9 +245,8 @@ impl Rows {
             rest = behind;
             let ids: Vec<String> =
                 page.iter().filter_map(|spot| self.ids.get(spot.at)).map(literal).collect();
-            let Self { table, columns, id, .. } = self;
-            let sql =
-                format!("SELECT {columns} FROM {table} WHERE {id} IN ({}) ORDER BY {id}", ids.join(", "));
+            let Self { table, columns: Columns { read, id, .. }, .. } = self;
+            let sql = format!("SELECT {read} FROM {table} WHERE {id} IN ({}) ORDER BY {id}", ids.join(", "));
             let rows = database.connection.rows(&self.table, &sql).await?;
             rows.iter().filter_map(record).for_each(&mut *accept);
         }
@@ -273,14 +299,17 @@ fn text(row: &SimpleQueryRow, column: usize) -> Option<String> {
     row.try_get(column).ok().flatten().map(str::to_owned)
 }
 
+fn number<N: std::str::FromStr>(row: &SimpleQueryRow, column: usize) -> Option<N> {
+    row.try_get(column).ok()??.parse().ok()
+}
+
 fn record(row: &SimpleQueryRow) -> Option<Record> {
     let json = row.try_get(1).ok().flatten()?.as_bytes().to_vec();
-    let integer = |column| text(row, column)?.parse().ok();
-    let columns = Columns {
+    let columns = agno::Columns {
         session_id: text(row, 2),
         user_id: text(row, 3),
-        stored_at_s: integer(4),
-        index: integer(5),
+        stored_at_s: number(row, 4),
+        index: number(row, 5),
     };
     Some(Record { json, columns })
 }
@@ -291,7 +320,8 @@ mod tests {
 
     fn relation(name: &str, columns: &[&str]) -> Relation {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Relation { table: Table { name: name.to_owned(), columns }, name: Name::default(), is_view: false }
+        let table = Table { name: name.to_owned(), columns };
+        Relation { table, name: Name::default(), is_view: false, oid: 1 }
     }
 
     #[test]
@@ -334,7 +364,7 @@ mod tests {
     #[test]
     fn columns_that_an_older_agno_lacks_are_null() {
         let rows = Rows::of(&relation("ai.mine", &["run_id", "session_id", "run_data"]), &Layout::Runs);
-        assert_eq!(rows.columns, "run_id::text, run_data::text, session_id::text, NULL, NULL, NULL");
+        assert_eq!(rows.columns.read, "run_id::text, run_data::text, session_id::text, NULL, NULL, NULL");
         assert!(rows.page(Some("a'b")).contains("WHERE run_id > 'a''b' ORDER BY run_id LIMIT 256"));
     }
 }
