@@ -10,10 +10,11 @@ mod release;
 mod run;
 mod send;
 mod show;
+mod signals;
 mod status;
 mod summary;
+mod terminal;
 
-use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +22,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Instrument as _;
 
 use crate::config::{Config, File, Flags};
@@ -36,6 +36,8 @@ use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, follow, observe, source};
 use environment::{NotUtf8, variable};
 use named::Names;
+use signals::{Stopped, stopped};
+use terminal::{columns, spinner, write_out, write_painted};
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
@@ -238,13 +240,6 @@ enum NotFollowed {
 #[error("nothing to read: give a PATH, or a config file with a [[source]]")]
 struct NoSource;
 
-/// Stopped by a signal.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("stopped by a signal; what was delivered before stays delivered, the rest was not sent")]
-struct Stopped {
-    code: u8,
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -318,17 +313,6 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
-}
-
-/// Waits for a signal to stop.
-async fn stopped() -> io::Result<Stopped> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let code = tokio::select! {
-        _ = interrupt.recv() => INTERRUPTED,
-        _ = terminate.recv() => TERMINATED,
-    };
-    Ok(Stopped { code })
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -449,31 +433,4 @@ fn no_runs(path: &std::path::Path, before: &Oddities, after: &Oddities) -> Resul
         return Ok(());
     }
     Err(source::Error::NotAgno { path: path.to_owned(), found: found.join("; ") })
-}
-
-fn spinner() -> ProgressBar {
-    let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    progress.set_style(
-        ProgressStyle::with_template("{spinner} {msg}: {pos} runs")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    progress
-}
-
-/// Columns of the terminal that standard output is, if it is one.
-fn columns() -> Option<usize> {
-    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
-    Some(usize::from(columns)).filter(|columns| *columns > 0)
-}
-
-/// Text whose lines are ours; what stands in them may come from anywhere.
-fn write_out(text: &str) -> anyhow::Result<()> {
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(plain).collect();
-    write_painted(&lines.join("\n"))
-}
-
-/// Text that is fit for a terminal, colours and all.
-fn write_painted(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write standard output")
 }
