@@ -297,6 +297,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
     }
     let span = own::span(&command);
     let commanded = async {
+        signals::outlive_file_limits();
         match command {
             Command::Send(arguments) => send::run(*arguments, file).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,

@@ -17,6 +17,7 @@ use crate::otel::Settings;
 use crate::source::{Location, Tables};
 use crate::state::State;
 use crate::state::counted::Patience;
+use crate::state::past::Past;
 use crate::state::records::History;
 
 /// How often sessions are looked at again that are being written to, and how long after.
@@ -96,13 +97,13 @@ pub(super) async fn send(
 }
 
 /// Sources that can be read again.
-pub(super) fn followers(sources: &[Sources], history: History) -> Result<Vec<Follower>, NotFollowed> {
-    let mut followers = Vec::new();
+pub(super) fn followers(sources: &[Sources], past: impl Into<Past>) -> Result<Vec<Follower>, NotFollowed> {
+    let (mut followers, past) = (Vec::new(), past.into());
     for sources in sources {
         let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
         for path in &sources.paths {
             match Location::of(path) {
-                Location::Path(path) => followers.push(Follower::new(path, tables.clone(), history)),
+                Location::Path(path) => followers.push(Follower::new(path, tables.clone(), past)),
                 Location::Stdin => return Err(NotFollowed::Stdin),
                 location @ Location::Postgres(_) => {
                     return Err(NotFollowed::Postgres { name: location.name() });

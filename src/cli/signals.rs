@@ -21,3 +21,15 @@ pub(super) async fn stopped() -> io::Result<Stopped> {
     };
     Ok(Stopped { code })
 }
+
+/// From now on a write beyond a limit of file sizes is an error, which is said, and no signal that ends the process unsaid.
+/// To be called within a runtime.
+pub(super) fn outlive_file_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    /// `SIGXFSZ`, which has the same number on every system but Linux on MIPS.
+    const BEYOND_FILE_SIZE: i32 = 25;
+    // What was registered once stays so; nobody needs to hear of it.
+    if let Err(error) = signal(SignalKind::from_raw(BEYOND_FILE_SIZE)) {
+        tracing::debug!(%error, "a limit of file sizes would end the process");
+    }
+}

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::Following;
+use crate::config::when;
 use crate::error::Chain;
 use crate::framework::Oddities;
 use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
 use crate::state;
-use crate::state::records::{History, PartId, Seen};
+use crate::state::past::Past;
+use crate::state::records::{PartId, Seen};
 
 /// Records noted in one commit.
 const LOOK_RECORDS: usize = 128;
@@ -21,7 +23,7 @@ const LOOK_RECORDS: usize = 128;
 pub struct Follower {
     path: PathBuf,
     tables: Tables,
-    history: History,
+    past: Past,
     watch: Watch,
     pub(super) source: Option<Source>,
     pub(super) parts: Vec<PartId>,
@@ -37,6 +39,10 @@ pub struct Look {
     pub records: u64,
     /// Runs in them, copies included.
     pub runs: u64,
+    /// Runs in them that were there before us and are not counted, copies left out.
+    pub history: u64,
+    /// When the newest of those began, in Unix nanoseconds.
+    pub newest_ns: Option<u64>,
     /// Records that were as they had been.
     pub known: u64,
     /// What was odd about the new ones.
@@ -49,15 +55,24 @@ impl Look {
         self.records += other.records;
         self.runs += other.runs;
         self.known += other.known;
+        self.history += other.history;
+        self.newest_ns = self.newest_ns.max(other.newest_ns);
         self.oddities.merge(&other.oddities);
+    }
+
+    /// Notes when runs began that are not counted.
+    pub(super) fn note_history(&mut self, began_ns: &[Option<u64>]) {
+        self.history += began_ns.len() as u64;
+        self.newest_ns = self.newest_ns.max(began_ns.iter().copied().flatten().max());
     }
 }
 
 impl Follower {
-    /// Follows a database, a folder or a file. `history` says what is wanted of what is there already at first contact.
-    pub fn new(path: PathBuf, tables: Tables, history: History) -> Self {
+    /// Follows a database, a folder or a file. `past` says what is wanted of what is there already at first contact.
+    pub fn new(path: PathBuf, tables: Tables, past: impl Into<Past>) -> Self {
+        let past = past.into();
         let (watch, source, parts) = (Watch::default(), None, Vec::new());
-        Self { path, tables, history, watch, source, parts, again: true, problem: None }
+        Self { path, tables, past, watch, source, parts, again: true, problem: None }
     }
 
     /// Where it reads.
@@ -106,32 +121,34 @@ impl Follower {
             }
             // What is not there yet holds nothing that was there before us.
             Err(source::Error::Read { source, path }) if source.kind() == io::ErrorKind::NotFound => {
-                following.state.borrow_mut().had_contact(&whole)?;
+                following.state.borrow_mut().was_absent(&whole)?;
                 return Err(source::Error::Read { source, path }.into());
             }
             Err(error) => return Err(error.into()),
         }
         self.again = true;
         let is_first = following.state.borrow().is_first_contact(&whole)?;
-        let history = if is_first { self.history } else { History::Count };
+        let past = following.state.borrow().past(&whole, self.past)?;
         let source = match Source::open(&self.path, &self.tables) {
             // An application's database, before Agno has made its tables in it.
             Err(error @ source::Error::NotAgno { .. }) => {
-                following.state.borrow_mut().had_contact(&whole)?;
+                following.state.borrow_mut().was_absent(&whole)?;
                 return Err(error.into());
             }
             opened => opened?,
         };
         match source {
-            Some(source) => self.look_at_rows(following, source, &whole, history, &mut look).await?,
-            None => self.look_at_texts(following, &whole, history, &mut look).await?,
+            Some(source) => self.look_at_rows(following, source, &whole, past, &mut look).await?,
+            None => self.look_at_texts(following, &whole, past, &mut look).await?,
         }
         if is_first {
             following.state.borrow_mut().had_contact(&whole)?;
-            if look.records > 0 && history != History::Count {
+            if look.history > 0 {
                 info!(
-                    path = %self.path.display(), records = look.records,
-                    "what was there before is not counted; --history count does"
+                    path = %self.path.display(), runs = look.history,
+                    newest = look.newest_ns.map_or_else(String::new, when::text),
+                    "what was there before is not counted; with a new state file --history count does, and --since WHEN \
+                     sends its traces"
                 );
             }
         }
@@ -140,7 +157,7 @@ impl Follower {
     }
 
     /// What the source is called in the state file: the same before it is there and after.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).canonicalize();
         let beside = |folder: PathBuf| Some(folder.join(self.path.file_name()?));
@@ -154,7 +171,7 @@ impl Follower {
         following: &Following,
         source: Source,
         whole: &str,
-        history: History,
+        past: Past,
         look: &mut Look,
     ) -> Result<(), Error> {
         let identity = self.watch.identity();
@@ -175,7 +192,7 @@ impl Follower {
                     let rows = page.iter().map(|stamp| source.row(number, stamp.at));
                     let rows: Vec<(Spot, Record)> =
                         rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-                    following.see(part, rows, &seen, history, look)?;
+                    following.see(part, rows, &seen, past, look)?;
                     tokio::task::yield_now().await;
                 }
                 look.known += (stamps.len() - changed.len()) as u64;
@@ -198,7 +215,7 @@ impl Follower {
         &mut self,
         following: &Following,
         whole: &str,
-        history: History,
+        past: Past,
         look: &mut Look,
     ) -> Result<(), Error> {
         let mut found = Vec::<(Spot, Record)>::new();
@@ -217,7 +234,7 @@ impl Follower {
             look.known += (places.len() - of_part.len()) as u64;
             while !of_part.is_empty() {
                 let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
-                following.see(part, page, &[], history, look)?;
+                following.see(part, page, &[], past, look)?;
                 tokio::task::yield_now().await;
             }
             let gone = seen.iter().map(|seen| seen.at).filter(|at| !places.contains(at)).collect();

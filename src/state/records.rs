@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
+use super::past::{Past, began_ns};
 use super::{Error, State};
 pub use crate::config::History;
 use crate::framework::agno::DecodedRun;
@@ -72,16 +73,6 @@ impl State {
         Ok(PartId(self.connection.last_insert_rowid()))
     }
 
-    /// True until a source was read through once.
-    pub fn is_first_contact(&self, source: &str) -> Result<bool, Error> {
-        Ok(self.meta::<i64>(&format!("read {source}"))?.is_none())
-    }
-
-    /// Notes that a source was read through.
-    pub fn had_contact(&mut self, source: &str) -> Result<(), Error> {
-        self.set_meta(&format!("read {source}"), 1)
-    }
-
     /// Puts off a family that could not be read now.
     pub fn put_off(&mut self, FamilyId(family): FamilyId, until_ns: u64) -> Result<(), Error> {
         let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";
@@ -102,14 +93,16 @@ impl State {
         })
     }
 
-    /// Notes a record that is new or has changed, and that its family is due. To be called within [`commit`](Self::commit).
+    /// Notes a record that is new or has changed, and that its family is due. Returns when those of its runs began that are
+    /// history, and were not known to be. To be called within [`commit`](Self::commit).
     pub fn see(
         &mut self,
         PartId(part): PartId,
         spot: Spot,
         (runs, content_hash): (&[DecodedRun], i64),
-        history: History,
-    ) -> Result<(), Error> {
+        past: impl Into<Past>,
+    ) -> Result<Vec<Option<u64>>, Error> {
+        let past = past.into();
         let mut family = None;
         for hash in runs.iter().flat_map(DecodedRun::links).map(|link| link.stable_hash().cast_signed()) {
             let known = self.family_of(hash)?;
@@ -129,17 +122,21 @@ impl State {
             "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![part, spot.at.cast_signed(), spot.length(), spot.mark(), open_hash, family],
         )?;
-        if history != History::Count {
-            for run in runs {
-                let params = [hash_of(&run.run.key), number(history)];
-                self.execute("INSERT OR IGNORE INTO history VALUES (?1, ?2)", params)?;
+        let mut history = Vec::new();
+        for run in runs {
+            let began_ns = began_ns(run);
+            let wanted = past.of(began_ns);
+            if wanted != History::Count {
+                let params = [hash_of(&run.run.key), number(wanted)];
+                let is_new = self.execute("INSERT OR IGNORE INTO history VALUES (?1, ?2)", params)? > 0;
+                history.extend(is_new.then_some(began_ns));
             }
         }
         if let Some(family) = family {
             let sql = "INSERT INTO due VALUES (?1, 0) ON CONFLICT DO UPDATE SET at_ns = 0";
             self.execute(sql, [family])?;
         }
-        Ok(())
+        Ok(history)
     }
 
     /// Notes that a record is gone. What it counted stays counted.

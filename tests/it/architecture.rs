@@ -199,7 +199,7 @@ const DOORS: [(&str, &[&str]); 33] = [
     ("zstd", &["export/compression.rs"]),
     ("base64", &["config/"]),
     ("toml", &["config/file/"]),
-    ("humantime", &["config/file/"]),
+    ("humantime", &["config/file/", "config/when.rs"]),
     ("strsim", &["config/file/"]),
     ("SystemTime", &["clock.rs"]),
 ];

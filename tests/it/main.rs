@@ -30,6 +30,7 @@ mod series;
 mod show;
 mod sources;
 mod state;
+mod state_failures;
 mod support;
 mod times;
 mod totals;
