@@ -325,6 +325,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()
+        || error.is::<run::SinceSkipped>()
         || error.is::<NotFollowed>()
     {
         WRONG_USAGE

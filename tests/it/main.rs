@@ -28,6 +28,7 @@ mod seeds;
 mod sending;
 mod series;
 mod show;
+mod since;
 mod sources;
 mod state;
 mod state_failures;
