@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, what is shown.
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
+mod check;
 mod demo;
 mod environment;
 mod named;
@@ -60,6 +61,8 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
+    /// Check configuration, state file, sources and endpoint, with the fix for what is amiss. Changes nothing.
+    Check(Box<check::Arguments>),
     /// Tell what a state file holds: sources, what was counted, what waits to be delivered, what was refused.
     Status(status::Arguments),
     /// Requests the endpoint refused, kept by run: list them, try them again, forget them.
@@ -199,6 +202,11 @@ impl Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Done = 0,
+    /// What `check` found: the state file, what was configured, a source, the destination.
+    StateAmiss = 1,
+    Misconfigured = 2,
+    SourceAmiss = 3,
+    DestinationAmiss = 4,
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
     Interrupted = 130,
@@ -301,6 +309,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
         match command {
             Command::Send(arguments) => send::run(*arguments, file).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,
+            Command::Check(arguments) => Box::pin(check::check(*arguments, file)).await,
             Command::Status(arguments) => status::status(&arguments, file),
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,

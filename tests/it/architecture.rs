@@ -168,7 +168,8 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 33] = [
+const DOORS: [(&str, &[&str]); 34] = [
+    ("rustix", &["source/mod.rs", "cli/check/setup.rs"]),
     ("rusqlite", &["source/", "state/"]),
     ("tempfile", &["source/file.rs", "source/postgres/passfile.rs", "config/file/tests.rs"]),
     ("twox_hash", &["stable_hash.rs", "otel/ids.rs"]),

@@ -4,6 +4,7 @@
 //! before anything is made of its rows.
 
 mod connection;
+mod inspect;
 mod passfile;
 mod reason;
 mod settings;
@@ -21,6 +22,7 @@ use crate::framework::Oddity;
 use crate::framework::agno::Columns;
 use crate::framework::agno::tables::{Layout, Table};
 use connection::Connection;
+pub(super) use inspect::inspect;
 
 /// The tables of every schema but the system's, with the columns of those that could be Agno's: all of Agno's have a
 /// session. Parts of a table are read with it.
