@@ -64,13 +64,12 @@ impl OtlpHttp {
     /// The answer to a request, or what follows from there being none.
     async fn answer(&self, chunks: &[Chunk]) -> Result<Answer, Attempt> {
         let message = self.message(chunks).map_err(|reason| Attempt::Refused { reason })?;
-        match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
-            Ok(answer) => answer.map_err(Attempt::from),
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.endpoint.timeout);
-                Err(Attempt::TryLater { wait: None, may_have_arrived: true, reason })
-            }
+        let exchange = self.client.exchange(message);
+        if let Ok(answer) = tokio::time::timeout(self.endpoint.timeout, exchange).await {
+            return answer.map_err(Attempt::from);
         }
+        let reason = format!("no answer within {:?}", self.endpoint.timeout);
+        Err(Attempt::TryLater { wait: None, may_have_arrived: true, reason })
     }
 
     fn message(&self, chunks: &[Chunk]) -> Result<http::Request<Full<Bytes>>, String> {

@@ -8,6 +8,7 @@ mod choice;
 mod described;
 mod file;
 mod folder;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspect;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,9 +1,10 @@
 //! What `check` asks of an SQLite database.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::OptionalExtension as _;
+use tokio::time::Instant;
 
 use super::choice::{Described, quoted};
 use super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds};

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written_and_anything_else_is_none() {
-        let file = tempfile();
+        let file = unnamed();
         assert_eq!(Mark::read(&file).unwrap(), None);
         for (instance_id, stamp_ns) in [("a-longer-one", u64::MAX), ("short", 7)] {
             let mark = Mark { instance_id: instance_id.to_owned(), stamp_ns };
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(Mark::read(&file).unwrap(), None);
     }
 
-    fn tempfile() -> File {
+    fn unnamed() -> File {
         let path = std::env::temp_dir().join(format!("agno-otel-{}", uuid::Uuid::new_v4()));
         let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
         std::fs::remove_file(path).unwrap();

@@ -206,7 +206,8 @@ const DOORS: [(&str, &[&str]); 34] = [
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 5] = ["source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
+const FEATURES: [&str; 6] =
+    ["source/inspect.rs", "source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
 
 const MOST_LINES: usize = 500;
 

@@ -42,9 +42,9 @@ fn listing(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all.extend(listing(&path))
+            all.extend(listing(&path));
         } else {
-            all.push((path.clone(), std::fs::read(&path).unwrap()))
+            all.push((path.clone(), std::fs::read(&path).unwrap()));
         }
     }
     all.sort();

@@ -64,7 +64,7 @@ pub(crate) fn stop(mut child: Running, code: i32) -> String {
 }
 
 /// A number that a soak may set.
-fn of_environment(name: &str, default: u64) -> u64 {
+pub(crate) fn of_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use tempfile::TempDir;
 
 use crate::following::{
-    Numbers, Place, Running, TEAM, add_changed_copy, add_copy, expected_spans, follow, received_spans, send,
-    spend_of, stop, tokens, wait_until,
+    Numbers, Place, Running, TEAM, add_changed_copy, add_copy, expected_spans, follow, of_environment,
+    received_spans, send, spend_of, stop, tokens, wait_until,
 };
 use crate::support::program::run;
 use crate::support::receiver::Receiver;
@@ -63,7 +63,7 @@ pub(crate) fn begun_at(run: &str, at_s: u64) -> String {
 }
 
 pub(crate) fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    agno_otel::clock::Clock::System.now_ns() / 1_000_000_000
 }
 
 pub(crate) fn start(place: &Place, receiver: &Receiver, more: &[&str]) -> Running {
@@ -120,9 +120,9 @@ fn a_restored_copy_of_the_state_file_counts_nothing_twice_and_lets_no_counter_fa
     let child = start(&place, &receiver, &more);
     add_copy(&place.database, 4);
     wait_until("more of the second", || spends(&receiver) == [3 * one, 2 * one]);
+    wait_until("all spans", || received_spans(&receiver) == expected_spans(&place.database));
     let said = stop(child, 143);
     assert!(!said.contains("older"), "{said}");
-    assert_eq!(received_spans(&receiver), expected_spans(&place.database));
 }
 
 #[test]
@@ -158,7 +158,9 @@ fn a_lost_state_file_counts_nothing_twice_where_history_is_counted() {
         std::fs::remove_file(beside(&place.state(), end)).unwrap();
     }
     let child = start(&place, &receiver, &more);
-    wait_until("another instance", || spends(&receiver).len() == 2);
+    let before = receiver.metrics().len();
+    wait_until("some releases", || receiver.metrics().len() > before + 2);
+    assert_eq!(spends(&receiver), [one, 0]);
     add_copy(&place.database, 1);
     wait_until("what is new", || spends(&receiver) == [one, one]);
     stop(child, 143);
@@ -221,7 +223,8 @@ fn a_torn_state_file_is_refused_or_its_numbers_are_right() {
         add_changed_copy(&place.database, copy, |run| begun_at(run, now_s() + 100));
     }
     let (truth, mut refused, mut exact, mut short) = (tokens(&place.database), 0, 0, 0);
-    for seed in 0..150 {
+    // More of them once they are changed: AGNO_OTEL_TEARS=1000.
+    for seed in 0..of_environment("AGNO_OTEL_TEARS", 60) {
         let mut numbers = Numbers::of(seed);
         let folder = TempDir::new().unwrap();
         let state = folder.path().join("state.db");
@@ -249,7 +252,7 @@ fn a_torn_state_file_is_refused_or_its_numbers_are_right() {
         }
     }
     println!("{refused} refused, {exact} exact, {short} short and said to be");
-    assert!(refused > 10 && exact > 10, "{refused} {exact} {short}");
+    assert!(refused > 5 && exact > 5, "{refused} {exact} {short}");
 }
 
 /// A library that makes calls on the state file fail, for the real binary to be started with.
@@ -279,7 +282,7 @@ fn fails(
     command.env("LD_PRELOAD", library).env("FAULT_CALL", call).env("FAULT_ERRNO", errno);
     command.env("FAULT_PATH", "/state/state.db").env("FAULT_AFTER", after.to_string());
     let mut child = command.spawn().map(Running).unwrap();
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while child.0.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(20) {
         std::thread::park_timeout(Duration::from_millis(5));
     }

@@ -1,6 +1,8 @@
 //! The endpoint: whether it would take what is sent, and what time it is there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Findings, Level};
 use crate::cli::Ended;

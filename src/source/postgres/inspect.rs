@@ -1,7 +1,6 @@
 //! What `check` asks of a Postgres database.
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use tokio_postgres::SimpleQueryRow;
 
 use super::super::choice::Described;
