@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, what is shown.
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
+mod check;
 mod demo;
 mod environment;
 mod named;
@@ -10,10 +11,11 @@ mod release;
 mod run;
 mod send;
 mod show;
+mod signals;
 mod status;
 mod summary;
+mod terminal;
 
-use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +23,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Instrument as _;
 
 use crate::config::{Config, File, Flags};
@@ -36,6 +37,8 @@ use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, follow, observe, source};
 use environment::{NotUtf8, variable};
 use named::Names;
+use signals::{Stopped, stopped};
+use terminal::{columns, spinner, write_out, write_painted};
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
@@ -58,6 +61,8 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
+    /// Check configuration, state file, sources and endpoint, with the fix for what is amiss. Changes nothing.
+    Check(Box<check::Arguments>),
     /// Tell what a state file holds: sources, what was counted, what waits to be delivered, what was refused.
     Status(status::Arguments),
     /// Requests the endpoint refused, kept by run: list them, try them again, forget them.
@@ -197,6 +202,11 @@ impl Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Done = 0,
+    /// What `check` found: the state file, what was configured, a source, the destination.
+    StateAmiss = 1,
+    Misconfigured = 2,
+    SourceAmiss = 3,
+    DestinationAmiss = 4,
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
     Interrupted = 130,
@@ -233,13 +243,6 @@ struct NotFollowed;
 #[derive(Debug, thiserror::Error)]
 #[error("nothing to read: give a PATH, or a config file with a [[source]]")]
 struct NoSource;
-
-/// Stopped by a signal.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("stopped by a signal; what was delivered before stays delivered, the rest was not sent")]
-struct Stopped {
-    code: u8,
-}
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -298,9 +301,11 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
     }
     let span = own::span(&command);
     let commanded = async {
+        signals::outlive_file_limits();
         match command {
             Command::Send(arguments) => send::run(*arguments, file).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,
+            Command::Check(arguments) => Box::pin(check::check(*arguments, file)).await,
             Command::Status(arguments) => status::status(&arguments, file),
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,
@@ -316,17 +321,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
-/// Waits for a signal to stop.
-async fn stopped() -> io::Result<Stopped> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let code = tokio::select! {
-        _ = interrupt.recv() => INTERRUPTED,
-        _ = terminate.recv() => TERMINATED,
-    };
-    Ok(Stopped { code })
-}
-
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<config::Error>()
         || error.is::<send::OwnSource>()
@@ -336,6 +330,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()
+        || error.is::<run::SinceSkipped>()
         || error.is::<NotFollowed>()
     {
         WRONG_USAGE
@@ -445,31 +440,4 @@ fn no_runs(path: &std::path::Path, before: &Oddities, after: &Oddities) -> Resul
         return Ok(());
     }
     Err(source::Error::NotAgno { path: path.to_owned(), found: found.join("; ") })
-}
-
-fn spinner() -> ProgressBar {
-    let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    progress.set_style(
-        ProgressStyle::with_template("{spinner} {msg}: {pos} runs")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    progress
-}
-
-/// Columns of the terminal that standard output is, if it is one.
-fn columns() -> Option<usize> {
-    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
-    Some(usize::from(columns)).filter(|columns| *columns > 0)
-}
-
-/// Text whose lines are ours; what stands in them may come from anywhere.
-fn write_out(text: &str) -> anyhow::Result<()> {
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(plain).collect();
-    write_painted(&lines.join("\n"))
-}
-
-/// Text that is fit for a terminal, colours and all.
-fn write_painted(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write standard output")
 }

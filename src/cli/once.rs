@@ -17,6 +17,7 @@ use crate::otel::Settings;
 use crate::source::{Location, Tables};
 use crate::state::State;
 use crate::state::counted::Patience;
+use crate::state::past::Past;
 use crate::state::records::History;
 
 /// How often sessions are looked at again that are being written to, and how long after.
@@ -96,14 +97,14 @@ pub(super) async fn send(
 }
 
 /// Sources that can be read again.
-pub(super) fn followers(sources: &[Sources], history: History) -> anyhow::Result<Vec<Follower>> {
-    let mut followers = Vec::new();
+pub(super) fn followers(sources: &[Sources], past: impl Into<Past>) -> anyhow::Result<Vec<Follower>> {
+    let (mut followers, past) = (Vec::new(), past.into());
     for sources in sources {
         let tables = Tables { sessions: sources.sessions_table.clone(), runs: sources.runs_table.clone() };
         for path in &sources.paths {
             match Location::of(path) {
                 Location::Stdin => return Err(NotFollowed.into()),
-                location => followers.push(Follower::new(location, tables.clone(), history)?),
+                location => followers.push(Follower::new(location, tables.clone(), past)?),
             }
         }
     }

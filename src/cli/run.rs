@@ -14,12 +14,13 @@ use tracing::{info, warn};
 use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
-use crate::config::{self, Config, File, Observed};
+use crate::config::{self, Config, File, Observed, when};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
 use crate::state::State;
 use crate::state::counted::Patience;
+use crate::state::past::{Contact, Past};
 use crate::state::records::History;
 
 /// How often sources are looked at.
@@ -48,6 +49,11 @@ pub(super) struct Arguments {
     /// [default: skip]
     #[arg(long, value_name = "HOW", value_enum)]
     history: Option<HistoryMode>,
+    /// Of the runs that are there already at first contact, take only those that began then or later: send their traces,
+    /// or do what --history says; older ones are skipped. A time (2026-11-24T09:30:00Z), a date, or a length of time
+    /// before now (2h, 3d)
+    #[arg(long, value_name = "WHEN", value_parser = |text: &str| when::parse(text, Clock::System))]
+    since: Option<u64>,
     /// Seconds between two releases of metrics [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     metrics_every: Option<u64>,
@@ -78,6 +84,13 @@ pub(super) struct StateFile {
 #[derive(Debug, thiserror::Error)]
 #[error("no place for the state file: neither --state, AGNO_OTEL_STATE, XDG_STATE_HOME nor HOME is set")]
 pub(super) struct NoStateFile;
+
+/// Runs since a time are asked for, and no runs.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--since asks for runs that --history skip leaves out; say --history traces or count, or leave it out"
+)]
+pub(super) struct SinceSkipped;
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum HistoryMode {
@@ -118,7 +131,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let flags = arguments.destination.flags();
     let config = Config { flags: &flags, environment: &super::variable, file };
     let sources = arguments.sources.or_those_of(file)?;
-    let history = arguments.history.map_or(file.sections.run.history, History::from);
+    let past = past(arguments.history, file.sections.run.history, arguments.since)?;
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     let to = || -> anyhow::Result<Delivery> {
@@ -127,8 +140,20 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let (spans, mut metrics) = (to()?, to()?);
     metrics.set_patience(Duration::ZERO);
-    let followers = once::followers(&sources, history)?;
+    let followers = once::followers(&sources, past)?;
     let state = State::open(&arguments.state.path(file)?)?;
+    if state.is_new() {
+        let instance = state.instance_id();
+        info!(instance, "the state file is new; counters start anew under this service.instance.id");
+    }
+    if arguments.since.is_some() {
+        for follower in &followers {
+            if state.contact(&follower.key())? != Contact::None {
+                let path = follower.name();
+                warn!(path = %path.display(), "--since changes nothing: the state file knows this source; it is for the first contact");
+            }
+        }
+    }
     let resource = config.resource(state.instance_id());
     info!(
         state = %state.path().display(), target = spans.target(Signal::Traces), sources = followers.len(),
@@ -147,6 +172,18 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let stopped = Box::pin(follow(&following, followers, spans, metrics, every)).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })
+}
+
+/// What is wanted of what is there at first contact.
+fn past(flag: Option<HistoryMode>, of_file: History, since_ns: Option<u64>) -> Result<Past, SinceSkipped> {
+    let asked = flag.map(History::from);
+    let Some(since_ns) = since_ns else { return Ok(asked.unwrap_or(of_file).into()) };
+    match asked {
+        Some(History::Skip) => Err(SinceSkipped),
+        // To name a time is to ask for more than nothing.
+        None => Ok(Past::from(of_file.min(History::Traces)).since(since_ns)),
+        Some(asked) => Ok(Past::from(asked).since(since_ns)),
+    }
 }
 
 /// Works until a signal comes, then ends what can be ended in time. A second signal ends it at once.

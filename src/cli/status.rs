@@ -82,7 +82,7 @@ fn amount(amount: &Amount, now_ns: u64) -> String {
     }
 }
 
-fn age(since_ns: u64, now_ns: u64) -> String {
+pub(super) fn age(since_ns: u64, now_ns: u64) -> String {
     const SECOND_NS: u64 = 1_000_000_000;
     let seconds = now_ns.saturating_sub(since_ns) / SECOND_NS;
     match seconds {

@@ -131,6 +131,13 @@ impl Config<'_> {
         }
     }
 
+    /// What names the endpoint of a signal: a flag, a variable, a place in the config file. None: nothing does.
+    pub fn endpoint_named_by(&self, signal: Service) -> Option<String> {
+        let (name, ..) = self.address(signal, Protocol::HttpProtobuf).ok()?;
+        let is_default = name == "OTEL_EXPORTER_OTLP_ENDPOINT" && self.get(&name).is_none();
+        (!is_default).then_some(name)
+    }
+
     /// Of gRPC endpoints that say no scheme: whether they are to be reached without TLS.
     fn is_insecure(&self) -> bool {
         self.get("OTEL_EXPORTER_OTLP_INSECURE").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))

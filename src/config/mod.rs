@@ -9,6 +9,7 @@ mod error;
 pub mod file;
 mod resource;
 mod secret;
+pub mod when;
 
 use std::time::Duration;
 

@@ -86,6 +86,15 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
+impl Answer {
+    /// The time of the server's clock, to the second, in Unix nanoseconds.
+    pub(super) fn date_ns(&self) -> Option<u64> {
+        let date = httpdate::parse_http_date(self.headers.get(http::header::DATE)?.to_str().ok()?).ok()?;
+        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_nanos()).ok()
+    }
+}
+
 impl Client {
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, TlsError> {
         let is_https = endpoint.url.scheme_str() == Some("https");

@@ -179,6 +179,16 @@ impl Exporter {
         self.attempt(request.signal.into(), request.chunks).await
     }
 
+    /// Asks with a request that holds nothing whether one would be taken, and what time it is there.
+    ///
+    /// It goes the way of any other, with the same TLS, headers and path, and leaves nothing behind.
+    pub async fn probe(&self, signal: Signal) -> (Attempt, Option<u64>) {
+        match self {
+            Self::Http(http) => http.probe().await,
+            Self::Grpc(grpc) => grpc.probe(signal.into()).await,
+        }
+    }
+
     /// As [`export`](Self::export), for any service: `chunks` make one message of it.
     pub async fn attempt(&self, service: Service, chunks: &[Chunk]) -> Attempt {
         match self {

@@ -45,18 +45,29 @@ impl OtlpGrpc {
 
     /// Makes one attempt and waits for its end.
     pub(super) async fn attempt(&self, service: Service, chunks: &[Chunk]) -> Attempt {
-        let message = match self.message(service, chunks) {
-            Ok(message) => message,
-            Err(reason) => return Attempt::Refused { reason },
-        };
-        match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
-            Ok(Ok(answer)) => outcome(&answer),
-            Ok(Err(no_answer)) => no_answer.into(),
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.endpoint.timeout);
-                Attempt::TryLater { wait: None, may_have_arrived: true, reason }
-            }
+        match self.answer(service, chunks).await {
+            Ok(answer) => outcome(&answer),
+            Err(attempt) => attempt,
         }
+    }
+
+    /// Makes one attempt with an empty request; with it comes the time of the server's clock, where it says it.
+    pub(super) async fn probe(&self, service: Service) -> (Attempt, Option<u64>) {
+        match self.answer(service, &[]).await {
+            Ok(answer) => (outcome(&answer), answer.date_ns()),
+            Err(attempt) => (attempt, None),
+        }
+    }
+
+    /// The answer to a request, or what follows from there being none.
+    async fn answer(&self, service: Service, chunks: &[Chunk]) -> Result<Answer, Attempt> {
+        let message = self.message(service, chunks).map_err(|reason| Attempt::Refused { reason })?;
+        let exchange = self.client.exchange(message);
+        if let Ok(answer) = tokio::time::timeout(self.endpoint.timeout, exchange).await {
+            return answer.map_err(Attempt::from);
+        }
+        let reason = format!("no answer within {:?}", self.endpoint.timeout);
+        Err(Attempt::TryLater { wait: None, may_have_arrived: true, reason })
     }
 
     fn message(&self, service: Service, chunks: &[Chunk]) -> Result<http::Request<Full<Bytes>>, String> {

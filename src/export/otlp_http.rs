@@ -47,18 +47,29 @@ impl OtlpHttp {
 
     /// Makes one attempt and waits for its end.
     pub(super) async fn attempt(&self, chunks: &[Chunk]) -> Attempt {
-        let message = match self.message(chunks) {
-            Ok(message) => message,
-            Err(reason) => return Attempt::Refused { reason },
-        };
-        match tokio::time::timeout(self.endpoint.timeout, self.client.exchange(message)).await {
-            Ok(Ok(answer)) => outcome(&answer, self.clock),
-            Ok(Err(no_answer)) => no_answer.into(),
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.endpoint.timeout);
-                Attempt::TryLater { wait: None, may_have_arrived: true, reason }
-            }
+        match self.answer(chunks).await {
+            Ok(answer) => outcome(&answer, self.clock),
+            Err(attempt) => attempt,
         }
+    }
+
+    /// Makes one attempt with an empty request; with it comes the time of the server's clock, where it says it.
+    pub(super) async fn probe(&self) -> (Attempt, Option<u64>) {
+        match self.answer(&[]).await {
+            Ok(answer) => (outcome(&answer, self.clock), answer.date_ns()),
+            Err(attempt) => (attempt, None),
+        }
+    }
+
+    /// The answer to a request, or what follows from there being none.
+    async fn answer(&self, chunks: &[Chunk]) -> Result<Answer, Attempt> {
+        let message = self.message(chunks).map_err(|reason| Attempt::Refused { reason })?;
+        let exchange = self.client.exchange(message);
+        if let Ok(answer) = tokio::time::timeout(self.endpoint.timeout, exchange).await {
+            return answer.map_err(Attempt::from);
+        }
+        let reason = format!("no answer within {:?}", self.endpoint.timeout);
+        Err(Attempt::TryLater { wait: None, may_have_arrived: true, reason })
     }
 
     fn message(&self, chunks: &[Chunk]) -> Result<http::Request<Full<Bytes>>, String> {

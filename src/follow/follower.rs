@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::Following;
+use crate::config::when;
 use crate::error::Chain;
 use crate::framework::Oddities;
 use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
 use crate::state;
-use crate::state::records::{Contact, History, PartId, Seen};
+use crate::state::past::{Contact, Past};
+use crate::state::records::{PartId, Seen};
 
 /// Records noted in one commit.
 const LOOK_RECORDS: usize = 128;
@@ -21,7 +23,7 @@ const LOOK_RECORDS: usize = 128;
 pub struct Follower {
     location: Location,
     tables: Tables,
-    history: History,
+    past: Past,
     watch: Watch,
     pub(super) source: Option<Source>,
     pub(super) parts: Vec<PartId>,
@@ -48,6 +50,10 @@ pub struct Look {
     pub records: u64,
     /// Runs in them, copies included.
     pub runs: u64,
+    /// Runs in them that were there before us and are not counted, copies left out.
+    pub history: u64,
+    /// When the newest of those began, in Unix nanoseconds.
+    pub newest_ns: Option<u64>,
     /// Records that were as they had been.
     pub known: u64,
     /// What was odd about the new ones.
@@ -60,16 +66,25 @@ impl Look {
         self.records += other.records;
         self.runs += other.runs;
         self.known += other.known;
+        self.history += other.history;
+        self.newest_ns = self.newest_ns.max(other.newest_ns);
         self.oddities.merge(&other.oddities);
+    }
+
+    /// Notes when runs began that are not counted.
+    pub(super) fn note_history(&mut self, began_ns: &[Option<u64>]) {
+        self.history += began_ns.len() as u64;
+        self.newest_ns = self.newest_ns.max(began_ns.iter().copied().flatten().max());
     }
 }
 
 impl Follower {
-    /// Follows a database, a folder or a file. `history` says what is wanted of what is there already at first contact.
-    pub fn new(location: Location, tables: Tables, history: History) -> Result<Self, source::Error> {
+    /// Follows a database, a folder or a file. `past` says what is wanted of what is there already at first contact.
+    pub fn new(location: Location, tables: Tables, past: impl Into<Past>) -> Result<Self, source::Error> {
+        let past = past.into();
         let watch = Watch::of(&location)?;
         let (source, parts, gone) = (None, Vec::new(), Vec::new());
-        Ok(Self { location, tables, history, watch, source, parts, again: true, gone, problem: None })
+        Ok(Self { location, tables, past, watch, source, parts, again: true, gone, problem: None })
     }
 
     /// Where it reads, in words for people.
@@ -148,40 +163,26 @@ impl Follower {
             }
             opened => opened?,
         };
-        let history = self.history_of(following, key)?;
+        let past = self.past(following, key)?;
         match source {
-            Some(source) => self.look_at_rows(following, source, key, history, &mut look).await?,
-            None => self.look_at_texts(following, key, history, &mut look).await?,
+            Some(source) => self.look_at_rows(following, source, key, past, &mut look).await?,
+            None => self.look_at_texts(following, key, past, &mut look).await?,
         }
         following.forget(&gone)?;
-        self.had_contact(following, key, history, &look)?;
+        self.had_contact(following, key, &look)?;
         Ok(look)
     }
 
     /// What is wanted of records that are new to us. Those that another process may have counted are not to be counted.
-    fn history_of(&self, following: &Following, key: &str) -> Result<History, state::Error> {
+    fn past(&self, following: &Following, key: &str) -> Result<Past, state::Error> {
         let mut state = following.state.borrow_mut();
-        let contact = match state.contact(key)? {
-            Contact::Shared if self.watch.is_new_lead() => {
-                state.set_contact(key, Contact::Lost)?;
-                Contact::Lost
-            }
-            contact => contact,
-        };
-        Ok(match contact {
-            Contact::None => self.history,
-            Contact::Had | Contact::Shared => History::Count,
-            Contact::Lost => History::Skip,
-        })
+        if state.contact(key)? == Contact::Shared && self.watch.is_new_lead() {
+            state.set_contact(key, Contact::Lost)?;
+        }
+        state.past(key, self.past)
     }
 
-    fn had_contact(
-        &self,
-        following: &Following,
-        key: &str,
-        history: History,
-        look: &Look,
-    ) -> Result<(), state::Error> {
+    fn had_contact(&self, following: &Following, key: &str, look: &Look) -> Result<(), state::Error> {
         let mut state = following.state.borrow_mut();
         let before = state.contact(key)?;
         let now = if self.watch.is_shared() { Contact::Shared } else { Contact::Had };
@@ -189,23 +190,24 @@ impl Follower {
         if before != now && before != Contact::Shared {
             state.set_contact(key, now)?;
         }
-        let path = self.name();
-        if look.records > 0 && before == Contact::Lost {
+        let (path, newest) = (self.name(), look.newest_ns.map_or_else(String::new, when::text));
+        if look.history > 0 && before == Contact::Lost {
             warn!(
-                path = %path.display(), records = look.records,
+                path = %path.display(), runs = look.history, newest,
                 "what came while another agno-otel may have counted it is not counted here"
             );
-        } else if look.records > 0 && history != History::Count {
+        } else if look.history > 0 {
             info!(
-                path = %path.display(), records = look.records,
-                "what was there before is not counted; --history count does"
+                path = %path.display(), runs = look.history, newest,
+                "what was there before is not counted; with a new state file --history count does, and --since WHEN \
+                 sends its traces"
             );
         }
         Ok(())
     }
 
     /// What the source is called in the state file: the same before it is there and after.
-    fn key(&self) -> String {
+    pub fn key(&self) -> String {
         let path = match &self.location {
             Location::Postgres(url) => return url.place(),
             Location::Stdin => return String::new(),
@@ -224,7 +226,7 @@ impl Follower {
         following: &Following,
         source: Source,
         whole: &str,
-        history: History,
+        past: Past,
         look: &mut Look,
     ) -> Result<(), Error> {
         let mut parts = Vec::new();
@@ -249,7 +251,7 @@ impl Follower {
                 for page in changed.chunks(LOOK_RECORDS) {
                     let mut rows = Vec::new();
                     source.rows(number, page, &mut |spot, record| rows.push((spot, record))).await?;
-                    following.see(part, rows, seen, (history, source.tells_versions()), look)?;
+                    following.see(part, rows, seen, (past, source.tells_versions()), look)?;
                     tokio::task::yield_now().await;
                 }
                 look.known += (stamps.len() - changed.len()) as u64;
@@ -279,7 +281,7 @@ impl Follower {
         &mut self,
         following: &Following,
         whole: &str,
-        history: History,
+        past: Past,
         look: &mut Look,
     ) -> Result<(), Error> {
         let mut found = Vec::<(Spot, Record)>::new();
@@ -298,7 +300,7 @@ impl Follower {
             look.known += (places.len() - of_part.len()) as u64;
             while !of_part.is_empty() {
                 let page = of_part.drain(..of_part.len().min(LOOK_RECORDS)).collect();
-                following.see(part, page, &[], (history, false), look)?;
+                following.see(part, page, &[], (past, false), look)?;
                 tokio::task::yield_now().await;
             }
             let gone = seen.into_iter().filter(|seen| !places.contains(&seen.at));

@@ -20,7 +20,8 @@ use crate::otel::{Resource, Settings, names};
 use crate::source::{Record, Spot};
 use crate::stable_hash::stable_hash_of;
 use crate::state::counted::{Counted, Patience};
-use crate::state::records::{FamilyId, History, PartId, Seen};
+use crate::state::past::Past;
+use crate::state::records::{FamilyId, PartId, Seen};
 use crate::state::{self, State};
 use follower::{is_same, known};
 
@@ -106,7 +107,7 @@ impl Following {
         part: PartId,
         records: Vec<(Spot, Record)>,
         seen: &[Seen],
-        (history, tells_versions): (History, bool),
+        (past, tells_versions): (Past, bool),
         look: &mut Look,
     ) -> Result<(), state::Error> {
         self.state.borrow_mut().commit(|state| {
@@ -121,7 +122,7 @@ impl Following {
                 look.records += 1;
                 look.runs += decoded.runs.len() as u64;
                 look.oddities.merge(&decoded.oddities);
-                state.see(part, spot, (&decoded.runs, hash), history)?;
+                look.note_history(&state.see(part, spot, (&decoded.runs, hash), past)?);
                 // No mark: a row without an id.
                 if tells_versions && spot.mark() != 0 {
                     state.supersede(part, spot)?;

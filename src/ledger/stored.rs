@@ -215,6 +215,17 @@ impl Ledger {
         is_ours
     }
 
+    /// Every series is born anew, at zero: under another name, for what it stood at is not known to be the newest. What
+    /// runs and sessions have added stays added.
+    pub fn restart(&mut self) {
+        for id in self.ids.values() {
+            if let Some(series) = self.series.get_mut(id.0) {
+                *series = Series::born(series.key().clone());
+                self.unstored.insert(*id);
+            }
+        }
+    }
+
     /// Sets a gauge by attributes that were stored.
     pub fn set_named(&mut self, metric: &'static Metric, attributes: Vec<(String, String)>, value: u64) {
         self.set(metric, to_attributes(attributes), value);

@@ -8,12 +8,16 @@ mod choice;
 mod described;
 mod file;
 mod folder;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod inspect;
 #[cfg(feature = "postgres")]
 #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without a state file nothing is followed"))]
 mod postgres;
 #[cfg(feature = "sqlite")]
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "followed are all sources or none"))]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_inspect;
 mod tables;
 mod url;
 mod values;
@@ -472,6 +476,12 @@ fn is_unwritten(path: &Path, metadata: &std::fs::Metadata) -> bool {
     const EXTENSIONS: [&str; 3] = ["db", "sqlite", "sqlite3"];
     let named = path.extension().is_some_and(|own| EXTENSIONS.iter().any(|extension| own == *extension));
     metadata.len() == 0 && named
+}
+
+/// True if files can be made in a folder.
+#[cfg(feature = "sqlite")]
+pub fn may_write(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// True for what SQLite wrote.

@@ -95,11 +95,11 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Database {
-    fn open(path: &Path, patience: Duration) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, Error> {
         let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         if lacks_log {
             tracing::info!(
@@ -121,11 +121,11 @@ impl Database {
         Ok(Self { path: path.to_owned(), connection })
     }
 
-    fn error(&self, error: rusqlite::Error) -> Error {
+    pub(super) fn error(&self, error: rusqlite::Error) -> Error {
         sqlite_error(&self.path, error)
     }
 
-    fn tables(&self) -> rusqlite::Result<Vec<Table>> {
+    pub(super) fn tables(&self) -> rusqlite::Result<Vec<Table>> {
         let mut names =
             self.connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
         let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -147,7 +147,7 @@ impl Database {
         Ok(())
     }
 
-    fn count(&self, table: &Table) -> rusqlite::Result<u64> {
+    pub(super) fn count(&self, table: &Table) -> rusqlite::Result<u64> {
         let count: i64 = self.connection.query_row(
             &format!("SELECT count(*) FROM {}", quoted(&table.name)),
             [],
@@ -288,7 +288,7 @@ fn mark_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
 }
 
 /// True for a database in WAL mode whose log is not beside it.
-fn lacks_log(path: &Path) -> io::Result<bool> {
+pub(super) fn lacks_log(path: &Path) -> io::Result<bool> {
     // A link's log stands beside what it leads to.
     let mut log = path.canonicalize()?.into_os_string();
     log.push("-wal");
@@ -296,7 +296,7 @@ fn lacks_log(path: &Path) -> io::Result<bool> {
 }
 
 /// The versions of the format needed to write and to read: 2 is WAL.
-fn is_in_wal_mode(path: &Path) -> io::Result<bool> {
+pub(super) fn is_in_wal_mode(path: &Path) -> io::Result<bool> {
     const VERSIONS_AT: u64 = 18;
     let mut header = std::fs::File::open(path)?.take(VERSIONS_AT + 2);
     let mut bytes = Vec::new();

@@ -259,7 +259,7 @@ impl State {
         now_ns: u64,
         encode: impl FnOnce(&[Released]) -> Vec<Chunk>,
     ) -> Result<Vec<Chunk>, Error> {
-        self.commit(|state| {
+        let chunks = self.commit(|state| {
             let released = state.ledger.release(now_ns);
             let stamp = released.iter().map(|series| series.now.at_ns).max().unwrap_or(now_ns);
             let chunks = encode(&released);
@@ -269,7 +269,9 @@ impl State {
             let request: Vec<u8> = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
             state.set_meta("released", request)?;
             Ok(chunks)
-        })
+        })?;
+        self.mark()?;
+        Ok(chunks)
     }
 
     /// The request of metrics that was under way when we ended, with its age.

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::outbox::Amount;
+use super::rewind::Mark;
 use super::{Error, VERSION, sqlite_error};
 
 /// What a state file holds.
@@ -84,6 +85,24 @@ impl<'p> Window<'p> {
                 dead_letters: self.amount("dead_letters")?,
                 released_ns: self.meta::<i64>("released_ns")?.map(i64::cast_unsigned),
             })
+        };
+        read().map_err(|error| sqlite_error(self.path, error))
+    }
+
+    /// The layout of the file, and the newest this version knows.
+    pub fn layout(&self) -> Result<(i64, i64), Error> {
+        let version = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0));
+        Ok((version.map_err(|error| sqlite_error(self.path, error))?, VERSION))
+    }
+
+    /// True if the file is older than what was sent: counters will start anew.
+    pub fn is_behind(&self) -> Result<bool, Error> {
+        // First the mark: whoever has the file writes it after the file.
+        let mark = Mark::beside(self.path);
+        let read = || -> rusqlite::Result<bool> {
+            let instance_id = self.meta::<String>("instance")?.unwrap_or_default();
+            let stamp_ns = self.meta::<i64>("last_stamp_ns")?.unwrap_or(0).cast_unsigned();
+            Ok(mark.is_some_and(|mark| mark.is_ahead_of(&instance_id, stamp_ns)))
         };
         read().map_err(|error| sqlite_error(self.path, error))
     }

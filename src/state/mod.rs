@@ -9,16 +9,20 @@
 //! any moment loses nothing and counts nothing twice. Where the file cannot be written the process ends: what it had in
 //! memory is not more than what the file says.
 //!
+//! An older copy of the file is [told by a mark beside it](rewind), and counters start anew.
+//!
 //! The file belongs to one process at a time, and holds no content unless sending content was asked for.
 
 pub mod counted;
 pub mod glance;
 pub mod outbox;
+pub mod past;
 pub mod records;
+mod rewind;
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
@@ -119,6 +123,15 @@ pub enum Error {
         /// SQLite's words.
         source: rusqlite::Error,
     },
+    /// What tells it from an older copy could not be read or written.
+    #[error("cannot mark {}.lock, which tells the state file from an older copy; nothing was sent: see to its disk and \
+             start again", path.display())]
+    Mark {
+        /// The state file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// What stands in it cannot be what we wrote.
     #[error(
         "the state file {path} is damaged ({what}); restore it, or move it away: counters then start anew under another \
@@ -141,8 +154,10 @@ pub struct State {
     ledger: Ledger,
     /// `service.instance.id` of everything counted in this file.
     instance_id: String,
-    /// Held as long as the file is used.
-    _lock: File,
+    /// True where it was made just now.
+    is_new: bool,
+    /// Held as long as the file is used, and marked with what was released last.
+    lock: File,
 }
 
 impl State {
@@ -160,7 +175,7 @@ impl State {
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
-        let mut state = Self { connection, path, ledger, instance_id, _lock: lock };
+        let mut state = Self { connection, path, ledger, instance_id, is_new: false, lock };
         state.prepare()?;
         Ok(state)
     }
@@ -177,6 +192,7 @@ impl State {
         if version == 0 && tables > 0 {
             return Err(Error::Foreign { path: self.path.clone() });
         }
+        self.expect_whole()?;
         let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
         self.connection.execute_batch(settings).map_err(of_file)?;
         for (layout, next) in LAYOUTS.iter().zip(1..).skip(usize::try_from(version).unwrap_or(0)) {
@@ -185,8 +201,22 @@ impl State {
             let step = format!("BEGIN IMMEDIATE; {layout} {instance} PRAGMA user_version = {next}; COMMIT;");
             self.connection.execute_batch(&step).map_err(of_file)?;
         }
+        self.is_new = version == 0;
         self.instance_id = self.meta("instance")?.ok_or_else(|| self.damaged("no instance id"))?;
-        self.load_series()
+        self.load_series()?;
+        self.expect_newest()
+    }
+
+    /// Refuses a file whose pages do not hang together: rows may be missing, and what they counted be counted again. It
+    /// reads the whole file, 2 s for a gigabyte; a third of a second for 300,000 runs.
+    fn expect_whole(&self) -> Result<(), Error> {
+        let found = self.query("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?;
+        match found.into_iter().next() {
+            Some(what) if what != "ok" => {
+                Err(self.damaged(what.trim_start_matches("*** in database main ***").trim()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn load_series(&mut self) -> Result<(), Error> {
@@ -208,6 +238,11 @@ impl State {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// True where there was no file, and none was lost.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// `service.instance.id` of what is counted here.
@@ -276,15 +311,34 @@ impl State {
 
 /// Opens a file that nobody else may read, and makes it where there is none.
 fn private(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+    File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+}
+
+/// Who holds the lock beside a state file, by their process id, and is known by the system: nothing is locked to find out.
+/// None: nobody, or the system does not say.
+pub fn holder(path: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(lock_path(&path.canonicalize().ok()?)).ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // 1: FLOCK  ADVISORY  WRITE 4711 fd:01:131 0 EOF
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_it =
+            words.get(1) == Some(&"FLOCK") && words.get(5)?.rsplit(':').next() == Some(inode.as_str());
+        if is_it { words.get(4)?.parse().ok() } else { None }
+    })
+}
+
+/// What stands beside a state file to be locked.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    beside.into()
 }
 
 /// Locks the state against other processes; the lock ends with this one, however that ends.
 fn lock(path: &Path) -> Result<File, Error> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
     let failed = |source| Error::Open { path: path.to_owned(), source };
-    let file = private(Path::new(&beside)).map_err(failed)?;
+    let file = private(&lock_path(path)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
@@ -295,6 +349,9 @@ fn lock(path: &Path) -> Result<File, Error> {
 fn sqlite_error(path: &Path, source: rusqlite::Error) -> Error {
     let advice = match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => " (the disk is full; nothing was lost: free some space and start again)",
+        Some(ErrorCode::SystemIoFailure) => {
+            " (its disk failed or is full, or a limit was met; nothing was lost: see to it and start again)"
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             " (it is damaged; restore it, or move it away: counters then start anew under another service.instance.id)"
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
+use super::past::{Past, began_ns};
 use super::{Error, State};
 pub use crate::config::History;
 use crate::framework::agno::DecodedRun;
@@ -30,19 +31,6 @@ pub struct Seen {
     pub mark: u32,
     /// A hash of it, where it holds a run that is not over.
     pub open_hash: Option<i64>,
-}
-
-/// What is known of a source as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contact {
-    /// It was never read.
-    None,
-    /// It was read, by us alone as far as we know.
-    Had,
-    /// It was read, and another process stands by to read it when we do not.
-    Shared,
-    /// Another process reads it, or did after us.
-    Lost,
 }
 
 fn hash_of(key: &RunKey) -> i64 {
@@ -94,35 +82,6 @@ impl State {
         Ok(PartId(self.connection.last_insert_rowid()))
     }
 
-    /// What is known of a source.
-    pub fn contact(&self, source: &str) -> Result<Contact, Error> {
-        Ok(match self.meta::<i64>(&format!("read {source}"))? {
-            None => Contact::None,
-            Some(1) => Contact::Had,
-            Some(2) => Contact::Shared,
-            Some(_) => Contact::Lost,
-        })
-    }
-
-    /// Notes what is known of a source.
-    pub fn set_contact(&mut self, source: &str, contact: Contact) -> Result<(), Error> {
-        let number = match contact {
-            Contact::None => return Ok(()),
-            Contact::Had => 1,
-            Contact::Shared => 2,
-            Contact::Lost => 3,
-        };
-        self.set_meta(&format!("read {source}"), number)
-    }
-
-    /// Notes that there is nothing in a source yet: what comes is not history.
-    pub fn met_nothing(&mut self, source: &str) -> Result<(), Error> {
-        match self.contact(source)? {
-            Contact::None => self.set_contact(source, Contact::Had),
-            Contact::Had | Contact::Shared | Contact::Lost => Ok(()),
-        }
-    }
-
     /// Puts off a family that could not be read now.
     pub fn put_off(&mut self, FamilyId(family): FamilyId, until_ns: u64) -> Result<(), Error> {
         let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";
@@ -150,14 +109,16 @@ impl State {
         Ok(all)
     }
 
-    /// Notes a record that is new or has changed, and that its family is due. To be called within [`commit`](Self::commit).
+    /// Notes a record that is new or has changed, and that its family is due. Returns when those of its runs began that are
+    /// history, and were not known to be. To be called within [`commit`](Self::commit).
     pub fn see(
         &mut self,
         PartId(part): PartId,
         spot: Spot,
         (runs, content_hash): (&[DecodedRun], i64),
-        history: History,
-    ) -> Result<(), Error> {
+        past: impl Into<Past>,
+    ) -> Result<Vec<Option<u64>>, Error> {
+        let past = past.into();
         let mut family = None;
         for hash in runs.iter().flat_map(DecodedRun::links).map(|link| link.stable_hash().cast_signed()) {
             let known = self.family_of(hash)?;
@@ -177,17 +138,21 @@ impl State {
             "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![part, spot.at.cast_signed(), spot.length(), spot.mark(), open_hash, family],
         )?;
-        if history != History::Count {
-            for run in runs {
-                let params = [hash_of(&run.run.key), number(history)];
-                self.execute("INSERT OR IGNORE INTO history VALUES (?1, ?2)", params)?;
+        let mut history = Vec::new();
+        for run in runs {
+            let began_ns = began_ns(run);
+            let wanted = past.of(began_ns);
+            if wanted != History::Count {
+                let params = [hash_of(&run.run.key), number(wanted)];
+                let is_new = self.execute("INSERT OR IGNORE INTO history VALUES (?1, ?2)", params)? > 0;
+                history.extend(is_new.then_some(began_ns));
             }
         }
         if let Some(family) = family {
             let sql = "INSERT INTO due VALUES (?1, 0) ON CONFLICT DO UPDATE SET at_ns = 0";
             self.execute(sql, [family])?;
         }
-        Ok(())
+        Ok(history)
     }
 
     /// Notes that a record is gone, unless another was noted in its place. What it counted stays counted.

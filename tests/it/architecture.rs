@@ -168,7 +168,8 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 33] = [
+const DOORS: [(&str, &[&str]); 34] = [
+    ("rustix", &["source/mod.rs", "cli/check/setup.rs"]),
     ("rusqlite", &["source/", "state/"]),
     ("tempfile", &["source/file.rs", "source/postgres/passfile.rs", "config/file/tests.rs"]),
     ("twox_hash", &["stable_hash.rs", "otel/ids.rs"]),
@@ -199,13 +200,14 @@ const DOORS: [(&str, &[&str]); 33] = [
     ("zstd", &["export/compression.rs"]),
     ("base64", &["config/"]),
     ("toml", &["config/file/"]),
-    ("humantime", &["config/file/"]),
+    ("humantime", &["config/file/", "config/when.rs"]),
     ("strsim", &["config/file/"]),
     ("SystemTime", &["clock.rs"]),
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 5] = ["source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
+const FEATURES: [&str; 6] =
+    ["source/inspect.rs", "source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
 
 const MOST_LINES: usize = 500;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agno_otel::Settings;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -19,11 +20,11 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::runs::with_own_ids;
 use crate::support::{gather, gather_records};
 
-const TEAM: &str = "agno/3.1.10/team_run.db";
+pub(crate) const TEAM: &str = "agno/3.1.10/team_run.db";
 /// Longer than anything here takes, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command {
+pub(crate) fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command {
     let mut command = agno_otel(["run", "--endpoint", url, "--metrics-every", "1", "--state"]);
     command.arg(state).args(more).args(sources).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -31,7 +32,7 @@ fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command 
 
 /// Waits until something is so.
 #[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "never came to be: {what}");
@@ -40,7 +41,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A process that ends with its test, however that ends.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -49,7 +50,7 @@ impl Drop for Running {
     }
 }
 
-fn stop(mut child: Running, code: i32) -> String {
+pub(crate) fn stop(mut child: Running, code: i32) -> String {
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let mut said = [String::new(), String::new()];
@@ -63,20 +64,20 @@ fn stop(mut child: Running, code: i32) -> String {
 }
 
 /// A number that a soak may set.
-fn of_environment(name: &str, default: u64) -> u64 {
+pub(crate) fn of_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 /// A small generator of numbers, so that a failure can be had again by its seed.
-struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
     /// Neighbouring seeds are no neighbours here.
-    fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -85,8 +86,8 @@ impl Numbers {
 }
 
 /// What a database of samples makes of everything it took: each series by time.
-fn stored(receiver: &Receiver) -> BTreeMap<Identity, Vec<Point>> {
-    let all = points(&receiver.metrics());
+fn stored(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<Identity, Vec<Point>> {
+    let all = points(requests);
     let mut series: BTreeMap<Identity, Vec<Point>> = BTreeMap::new();
     for (identity, points) in by_series(&all) {
         let points: Vec<Point> = points.into_iter().cloned().collect();
@@ -108,8 +109,12 @@ fn number(point: &Point) -> i64 {
 /// The spend of a counter as the query has it: the last value less the smallest. Fails where a series falls, for then the
 /// query is wrong for some window, and where it was not born at zero.
 fn spend(receiver: &Receiver, metric: &str) -> i64 {
+    spend_of(&receiver.metrics(), metric)
+}
+
+pub(crate) fn spend_of(requests: &[ExportMetricsServiceRequest], metric: &str) -> i64 {
     let mut sum = 0;
-    for ((name, _), points) in stored(receiver).iter().filter(|((name, _), _)| name == metric) {
+    for ((name, _), points) in stored(requests).iter().filter(|((name, _), _)| name == metric) {
         for pair in points.windows(2) {
             let seen = |point: &Point| (point.request, point.at_ns, number(point));
             let (before, after) = (seen(&pair[0]), seen(&pair[1]));
@@ -122,16 +127,16 @@ fn spend(receiver: &Receiver, metric: &str) -> i64 {
     sum
 }
 
-fn usage(receiver: &Receiver) -> i64 {
+pub(crate) fn usage(receiver: &Receiver) -> i64 {
     spend(receiver, "agno.token.usage")
 }
 
-fn tokens(path: &Path) -> i64 {
+pub(crate) fn tokens(path: &Path) -> i64 {
     gather(&[path]).tokens().total().try_into().unwrap()
 }
 
 /// Ids of all spans there should be.
-fn expected_spans(path: &Path) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn expected_spans(path: &Path) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     let traces = gather(&[path]).spans(Settings::default());
     traces.into_iter().flat_map(|trace| trace.spans).map(id).collect()
 }
@@ -141,7 +146,7 @@ fn id(span: Span) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Ids of all spans received. Fails where one came twice and was not the same.
-fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     let mut spans = BTreeMap::new();
     for span in receiver.spans() {
         let before = spans.insert(id(span.clone()), span.clone());
@@ -151,11 +156,11 @@ fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Adds the runs of the fixture once more, under ids of their own.
-fn add_copy(path: &Path, copy: u32) {
+pub(crate) fn add_copy(path: &Path, copy: u32) {
     add_changed_copy(path, copy, str::to_owned);
 }
 
-fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
+pub(crate) fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
     let database = Connection::open(path).unwrap();
     database.busy_timeout(Duration::from_secs(10)).unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
@@ -167,19 +172,19 @@ fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
     }
 }
 
-struct Place {
-    folder: TempDir,
-    database: PathBuf,
+pub(crate) struct Place {
+    pub(crate) folder: TempDir,
+    pub(crate) database: PathBuf,
 }
 
 impl Place {
-    fn of(fixture: &str) -> Self {
+    pub(crate) fn of(fixture: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let database = changed_copy(fixture, folder.path(), "");
         Self { folder, database }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state/state.db")
     }
 }
@@ -487,7 +492,7 @@ fn lines_that_are_added_to_a_file_are_counted_as_they_come() {
 }
 
 /// `send` with a state file.
-fn send(url: &str, state: &Path, sources: &[&Path]) -> Command {
+pub(crate) fn send(url: &str, state: &Path, sources: &[&Path]) -> Command {
     let mut command = agno_otel(["send", "--json", "--give-up-after", "1", "--endpoint", url, "--state"]);
     command.arg(state).args(sources);
     command
@@ -597,7 +602,7 @@ fn counted(receiver: &Receiver, metric: &str, (name, value): (&str, &str)) -> i6
         let is_it = own == metric && attributes.get(name).is_some_and(|own| own == value);
         is_it.then(|| number(points.last().unwrap()))
     };
-    stored(receiver).iter().filter_map(of_series).sum()
+    stored(&receiver.metrics()).iter().filter_map(of_series).sum()
 }
 
 /// Follows until this many tokens were counted and everything due was.

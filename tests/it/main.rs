@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "tables for whoever reads a test's output")]
 
 mod architecture;
+mod check;
 mod cli;
 mod config;
 mod content;
@@ -28,8 +29,10 @@ mod seeds;
 mod sending;
 mod series;
 mod show;
+mod since;
 mod sources;
 mod state;
+mod state_failures;
 mod support;
 mod times;
 mod totals;

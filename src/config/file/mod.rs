@@ -62,6 +62,11 @@ impl File {
         Ok(file)
     }
 
+    /// Where it is; none where no file was read.
+    pub fn path_read(&self) -> Option<&Path> {
+        Some(self.path.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// A path of the file, from where the command was started.
     pub fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)

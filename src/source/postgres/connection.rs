@@ -68,6 +68,11 @@ impl Connection {
         self.is_pinned.store(is_pinned, Ordering::Relaxed);
     }
 
+    /// The port that is asked.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.settings.config.get_ports().first().copied()
+    }
+
     /// The rows of one statement, which reads this table.
     ///
     /// By the simple protocol, with everything in one message: one round trip, nothing prepared and nothing set that

@@ -5,6 +5,7 @@
 
 mod connection;
 mod follow;
+mod inspect;
 mod lead;
 mod passfile;
 mod places;
@@ -24,6 +25,7 @@ use crate::framework::agno::tables::{Layout, Table};
 use crate::framework::{Oddity, agno};
 use connection::Connection;
 pub(super) use follow::Watch;
+pub(super) use inspect::inspect;
 pub(super) use places::Leaf;
 
 /// The tables of every schema but the system's, with the columns of those that could be Agno's: all of Agno's have a

@@ -1,0 +1,144 @@
+//! `check`: whether everything is as `run` needs it, with what to do where it is not. It changes nothing.
+
+mod endpoint;
+mod setup;
+mod sources;
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::run::StateFile;
+use super::{Destination, Ended, Said, Sources};
+use crate::clock::Clock;
+use crate::config::{Config, File};
+use crate::export::print::plain;
+
+/// Clocks that differ by less are the same: one of them says whole seconds, and the way takes time.
+const SAME_CLOCK_NS: u64 = 5_000_000_000;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    destination: Destination,
+    #[command(flatten)]
+    said: Said,
+    #[command(flatten)]
+    state: StateFile,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// As it should be.
+    Fine,
+    /// Worth knowing; everything works.
+    Note,
+    /// Something will not work. How a command would end because of it.
+    Problem(Ended),
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.pad(match self {
+            Self::Fine => "ok",
+            Self::Note => "note",
+            Self::Problem(_) => "problem",
+        })
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone)]
+struct Finding {
+    level: Level,
+    /// Of what.
+    about: String,
+    what: String,
+    fix: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, about: &str, what: impl Into<String>, fix: impl Into<String>) {
+        let (about, what, fix) = (about.to_owned(), what.into(), fix.into());
+        self.0.push(Finding { level, about, what, fix });
+    }
+
+    fn fine(&mut self, about: &str, what: impl Into<String>) {
+        self.add(Level::Fine, about, what, "");
+    }
+
+    fn note(&mut self, about: &str, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(Level::Note, about, what, fix);
+    }
+
+    /// Another clock beside ours.
+    fn clock(&mut self, about: &str, whose: &str, their_ns: u64, our_ns: u64) {
+        let apart_s = their_ns.abs_diff(our_ns) / 1_000_000_000;
+        if their_ns.abs_diff(our_ns) <= SAME_CLOCK_NS {
+            self.fine(about, format!("{whose} agrees with ours"));
+        } else {
+            let way = if their_ns > our_ns { "ahead of" } else { "behind" };
+            self.note(
+                about,
+                format!("{whose} is {apart_s} s {way} ours"),
+                "let NTP set both; points are stamped by ours",
+            );
+        }
+    }
+
+    /// The exit code: that of the problem which stops `run` first. Without a configuration nothing starts, without a
+    /// state file nothing is counted, without a source nothing is read, without a destination everything waits.
+    fn ended(&self) -> Ended {
+        let found = |ended| self.0.iter().any(|finding| finding.level == Level::Problem(ended));
+        let order = [Ended::Misconfigured, Ended::StateAmiss, Ended::SourceAmiss, Ended::DestinationAmiss];
+        order.into_iter().find(|ended| found(*ended)).unwrap_or(Ended::Done)
+    }
+
+    fn text(&self) -> String {
+        let line = |Finding { level, about, what, fix }: &Finding| {
+            let fix = if fix.is_empty() { String::new() } else { format!("; {fix}") };
+            format!("{level:<8} {}: {}{}\n", plain(about), plain(&one_line(what)), plain(&one_line(&fix)))
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    fn json(&self) -> Value {
+        let finding = |Finding { level, about, what, fix }: &Finding| {
+            let fix = Some(fix).filter(|fix| !fix.is_empty());
+            json!({"level": level.to_string(), "about": about, "what": what, "fix": fix})
+        };
+        json!({"findings": self.0.iter().map(finding).collect::<Vec<_>>(), "exit_code": self.ended() as u8})
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
+pub(super) async fn check(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
+    let flags = arguments.destination.flags();
+    let config = Config { flags: &flags, environment: &super::variable, file };
+    let mut findings = Findings::default();
+    setup::config(&mut findings, file);
+    setup::content(&mut findings, arguments.said, config);
+    setup::state(&mut findings, &arguments.state, file);
+    sources::check(&mut findings, arguments.sources, file).await;
+    endpoint::check(&mut findings, config, Clock::System).await;
+    let text = if arguments.json {
+        format!("{}\n", serde_json::to_string_pretty(&findings.json())?)
+    } else {
+        findings.text()
+    };
+    super::write_out(&text)?;
+    Ok(findings.ended())
+}
