@@ -30,6 +30,7 @@ mod series;
 mod show;
 mod sources;
 mod state;
+mod stripping;
 mod support;
 mod times;
 mod totals;
