@@ -65,6 +65,11 @@ impl Follower {
         &self.path
     }
 
+    /// Why it could not be read when it was last looked at.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// Notes what is new, as [`look_once`](Self::look_once) does. A source that cannot be read is said once, and tried
     /// again with the next look.
     pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {

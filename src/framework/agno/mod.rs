@@ -25,7 +25,7 @@ use super::{Keep, Oddities, Oddity};
 use crate::model::step::Scalar;
 use record::RunRecord;
 
-pub use taken::{Taken, take_apart};
+pub use taken::{Taken, items, take_apart};
 pub use usage::{Link, settle};
 
 /// How deep a run may lie in a record: a list of rows, a row, a string in it, its list, a run are five.

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use serde_json::value::RawValue;
+
 use super::record::RunRecord;
-use super::{Columns, Visit, bounded, lenient, strip, walk};
+use super::{Columns, Visit, bounded, json, lenient, strip, walk};
 use crate::framework::{Keep, Oddities, Oddity};
 
 /// What was taken out of a record.
@@ -24,6 +26,20 @@ pub fn take_apart(json: &[u8], keep: Keep) -> Taken {
     // What is odd about fields is said again by whoever decodes the runs.
     lenient::take_oddities();
     taken
+}
+
+/// The items of a list, each a record; anything else is one record.
+pub fn items(json: &[u8]) -> Vec<Vec<u8>> {
+    let of = |text: &str| serde_json::from_str::<Vec<&RawValue>>(text).ok().map(owned);
+    let standard = std::str::from_utf8(json).ok().and_then(of);
+    let is_list = json.trim_ascii_start().first() == Some(&b'[');
+    standard
+        .or_else(|| if is_list { of(&json::repair(json)) } else { None })
+        .unwrap_or_else(|| vec![json.to_vec()])
+}
+
+fn owned(items: Vec<&RawValue>) -> Vec<Vec<u8>> {
+    items.into_iter().map(|item| item.get().as_bytes().to_vec()).collect()
 }
 
 impl Visit for Taken {
