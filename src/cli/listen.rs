@@ -20,20 +20,20 @@ use crate::state;
 const HOLD_INTERVALS: u32 = 2;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct ListenFlags {
     /// Take runs by HTTP too: POST them to /v1/runs. A port alone is one of 127.0.0.1; other machines need a token
     /// [env: AGNO_OTEL_LISTEN; default: nobody listens]
-    #[arg(long = "listen", value_name = "ADDRESS")]
-    pub(super) address: Option<String>,
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
     /// File of the token that those who hand runs over must show [env: AGNO_OTEL_LISTEN_TOKEN has the token itself]
-    #[arg(long = "listen-token-file", value_name = "FILE")]
-    pub(super) token_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(super) listen_token_file: Option<PathBuf>,
     /// PEM file of the certificate to listen with, for https
-    #[arg(long = "listen-certificate", value_name = "FILE")]
-    pub(super) certificate: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(super) listen_certificate: Option<PathBuf>,
     /// PEM file of its key
-    #[arg(long = "listen-key", value_name = "FILE")]
-    pub(super) key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(super) listen_key: Option<PathBuf>,
 }
 
 /// A server that listens.
@@ -108,10 +108,7 @@ async fn answer(
 }
 
 /// Keeps what several requests brought in one commit: the disk is waited for once.
-fn take(
-    following: &Following,
-    takes: Vec<(Vec<Post>, oneshot::Sender<Answer>)>,
-) -> Result<(), state::Error> {
+fn take(following: &Following, takes: Vec<(Vec<Post>, oneshot::Sender<Answer>)>) -> Result<(), state::Error> {
     if takes.is_empty() {
         return Ok(());
     }

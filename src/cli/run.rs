@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::send::delivery;
 use super::listen::{self, Listening};
+use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
 use crate::config::{self, Config, File, Flags, MetricsWay, Observed};
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOW", value_enum)]
     history: Option<HistoryMode>,
     #[command(flatten)]
-    listen: listen::Arguments,
+    listening: listen::ListenFlags,
     /// Which way metrics go: sent by OTLP, shown at /metrics to whoever scrapes, or neither way. One alone, for the same
     /// series by both into one Prometheus would be counted twice [default: otlp]
     #[arg(long, value_name = "WAY", value_enum)]
@@ -143,10 +143,10 @@ impl StateFile {
 
 pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
     let flags = Flags {
-        listen: arguments.listen.address,
-        listen_token_file: arguments.listen.token_file,
-        listen_certificate: arguments.listen.certificate,
-        listen_key: arguments.listen.key,
+        listen: arguments.listening.listen,
+        listen_token_file: arguments.listening.listen_token_file,
+        listen_certificate: arguments.listening.listen_certificate,
+        listen_key: arguments.listening.listen_key,
         ..arguments.destination.flags()
     };
     let config = Config { flags: &flags, environment: &super::variable, file };

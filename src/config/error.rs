@@ -98,7 +98,9 @@ pub enum Error {
         value: String,
     },
     /// Not an address to listen at.
-    #[error("{name}: \"{value}\" is no address to listen at; expected a port, or something like 127.0.0.1:4320")]
+    #[error(
+        "{name}: \"{value}\" is no address to listen at; expected a port, or something like 127.0.0.1:4320"
+    )]
     Listen {
         /// The flag, variable or setting.
         name: String,

@@ -209,7 +209,9 @@ impl Following {
                         posted::record(&self.state.borrow(), spot.at, intake::keep(self.settings))?
                     {
                         let runs = agno::decode_owned(record.json, &record.columns, keep).runs;
-                        runs.into_iter().for_each(|run| intake.add(run));
+                        for run in runs {
+                            intake.add(run);
+                        }
                     }
                 }
                 continue;

@@ -6,7 +6,7 @@
 //! seen at zero first is the ledger's doing.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 
 use super::names::{Instrument, Metric};
 use super::request::Resource;

@@ -50,11 +50,7 @@ impl Encoding {
 
 fn within(reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>, Unreadable> {
     let mut text = Vec::new();
-    reader
-        .take(limit_bytes.saturating_add(1))
-        .read_to_end(&mut text)
-        .ok()
-        .ok_or(Unreadable::Broken)?;
+    reader.take(limit_bytes.saturating_add(1)).read_to_end(&mut text).ok().ok_or(Unreadable::Broken)?;
     if text.len() as u64 > limit_bytes { Err(Unreadable::TooLarge) } else { Ok(text) }
 }
 

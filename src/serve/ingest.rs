@@ -69,8 +69,7 @@ impl Batch {
     pub(super) fn answer(&self, takings: &[Taking]) -> Value {
         let sum = |figure: fn(&Taking) -> u64| takings.iter().map(figure).sum::<u64>();
         let rejected = self.rejected.iter().map(|Rejected { index, reason, count }| {
-            let mut one =
-                json!({"index": index, "reason": reason.as_str(), "detail": reason.meaning()});
+            let mut one = json!({"index": index, "reason": reason.as_str(), "detail": reason.meaning()});
             if let (Some(fields), true) = (one.as_object_mut(), *count > 1) {
                 fields.insert("count".to_owned(), (*count).into());
             }
@@ -108,7 +107,10 @@ mod tests {
             (format!("[{run}, {pretty}]"), vec![1, 1]),
             (format!("{run}\n{run}\n"), vec![1, 1]),
             (format!("[{run}, {{\"run_id\": \"q\", \"agent_id\": \"a\", \"x\": NaN}}]"), vec![1, 1]),
-            (format!("{{\"session_id\": \"s\", \"session_type\": \"agent\", \"runs\": [{run}, {run}]}}"), vec![2]),
+            (
+                format!("{{\"session_id\": \"s\", \"session_type\": \"agent\", \"runs\": [{run}, {run}]}}"),
+                vec![2],
+            ),
             ("[]".to_owned(), vec![]),
         ] {
             let (found, is_json, rejected) = runs(&body);
@@ -119,7 +121,8 @@ mod tests {
     #[test]
     fn one_line_of_garbage_costs_that_line() {
         let run = r#"{"run_id": "r", "agent_id": "a"}"#;
-        let (found, is_json, rejected) = runs(&format!("{run}\ngarbage\n{{\"event\": \"RunContent\"}}\n{run}\n{{\"run_id\""));
+        let (found, is_json, rejected) =
+            runs(&format!("{run}\ngarbage\n{{\"event\": \"RunContent\"}}\n{run}\n{{\"run_id\""));
         assert_eq!((found, is_json), (vec![1, 0, 0, 1], true));
         let said: Vec<(u64, &str)> = rejected
             .as_array()

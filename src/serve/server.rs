@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+    ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -78,7 +78,8 @@ struct Shared {
 impl Server {
     /// Listens. `keep` is how much of runs is kept.
     pub async fn bind(listen: Listen, keep: Keep) -> Result<Self, Error> {
-        let tls = listen.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
+        let tls =
+            listen.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
         let failed = |source| Error::Bind { address: listen.address, source };
         let listener = TcpListener::bind(listen.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -188,14 +189,16 @@ impl Shared {
         if guard.admits(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
             return None;
         }
-        let mut refusal = refused(StatusCode::UNAUTHORIZED, "the header authorization: Bearer TOKEN is missing or wrong");
+        let mut refusal =
+            refused(StatusCode::UNAUTHORIZED, "the header authorization: Bearer TOKEN is missing or wrong");
         refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         Some(refusal)
     }
 
     async fn ready(&self, request: &Request<Incoming>) -> Reply {
         let (answer, answered) = oneshot::channel();
-        let failing = if self.asks.send(Ask::Ready { answer }).await.is_ok() { answered.await.ok() } else { None };
+        let failing =
+            if self.asks.send(Ask::Ready { answer }).await.is_ok() { answered.await.ok() } else { None };
         let Some(failing) = failing else { return stopping() };
         // Names of files are for those who may ask; probes need none.
         let is_told = self.refuses(request).is_none();
@@ -225,7 +228,8 @@ impl Shared {
     async fn take(&self, request: Request<Incoming>) -> Result<Reply, Reply> {
         let encoding = request.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         let encoding = Encoding::of(encoding).ok_or_else(unknown_encoding)?;
-        let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > self.listen.body_limit_bytes) {
             return Err(self.too_large());
         }
@@ -278,19 +282,24 @@ impl Shared {
             Ok(Err(Unreadable::Broken)) => {
                 Err(refused(StatusCode::BAD_REQUEST, "the body is not what its content-encoding says"))
             }
-            Err(_) => Err(refused(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be read; this is a bug")),
+            Err(_) => {
+                Err(refused(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be read; this is a bug"))
+            }
         }
     }
 
     fn too_large(&self) -> Reply {
         let Listen { body_limit_bytes: body, decompressed_limit_bytes: whole, .. } = self.listen;
-        let why = format!("the body is larger than {body} bytes, or than {whole} once decompressed; send less at a time");
+        let why = format!(
+            "the body is larger than {body} bytes, or than {whole} once decompressed; send less at a time"
+        );
         refused(StatusCode::PAYLOAD_TOO_LARGE, &why)
     }
 }
 
 fn unknown_encoding() -> Reply {
-    let mut refusal = refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding may be gzip, zstd or none");
+    let mut refusal =
+        refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding may be gzip, zstd or none");
     refusal.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
     refusal
 }

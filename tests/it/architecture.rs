@@ -168,7 +168,7 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 33] = [
+const DOORS: [(&str, &[&str]); 35] = [
     ("rusqlite", &["source/", "state/"]),
     ("tempfile", &["source/file.rs", "source/postgres/passfile.rs", "config/file/tests.rs"]),
     ("twox_hash", &["stable_hash.rs", "otel/ids.rs"]),
@@ -188,15 +188,17 @@ const DOORS: [(&str, &[&str]); 33] = [
     ("opentelemetry_appender_tracing", &["observe/"]),
     ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
-    ("hyper", &["export/client.rs"]),
-    ("hyper_util", &["export/client.rs"]),
+    ("hyper", &["export/client.rs", "serve/server.rs"]),
+    ("hyper_util", &["export/client.rs", "serve/server.rs"]),
     ("hyper_rustls", &["export/client.rs"]),
-    ("rustls", &["export/client.rs", "source/postgres/tls.rs"]),
+    ("rustls", &["export/client.rs", "source/postgres/tls.rs", "serve/tls.rs"]),
+    ("tokio_rustls", &["serve/server.rs", "serve/tls.rs"]),
+    ("subtle", &["serve/token.rs"]),
     ("rustls_native_certs", &["export/client.rs", "source/postgres/tls.rs"]),
     ("tonic::Status", &["export/otlp_grpc.rs"]),
     ("tonic_types", &["export/otlp_grpc.rs", "export/otlp_http.rs"]),
-    ("flate2", &["export/compression.rs"]),
-    ("zstd", &["export/compression.rs"]),
+    ("flate2", &["export/compression.rs", "serve/body.rs"]),
+    ("zstd", &["export/compression.rs", "serve/body.rs"]),
     ("base64", &["config/"]),
     ("toml", &["config/file/"]),
     ("humantime", &["config/file/"]),

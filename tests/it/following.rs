@@ -31,7 +31,7 @@ fn follow(url: &str, state: &Path, sources: &[&Path], more: &[&str]) -> Command 
 
 /// Waits until something is so.
 #[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "never came to be: {what}");
@@ -40,7 +40,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A process that ends with its test, however that ends.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -49,7 +49,7 @@ impl Drop for Running {
     }
 }
 
-fn stop(mut child: Running, code: i32) -> String {
+pub(crate) fn stop(mut child: Running, code: i32) -> String {
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let mut said = [String::new(), String::new()];
@@ -122,16 +122,16 @@ fn spend(receiver: &Receiver, metric: &str) -> i64 {
     sum
 }
 
-fn usage(receiver: &Receiver) -> i64 {
+pub(crate) fn usage(receiver: &Receiver) -> i64 {
     spend(receiver, "agno.token.usage")
 }
 
-fn tokens(path: &Path) -> i64 {
+pub(crate) fn tokens(path: &Path) -> i64 {
     gather(&[path]).tokens().total().try_into().unwrap()
 }
 
 /// Ids of all spans there should be.
-fn expected_spans(path: &Path) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn expected_spans(path: &Path) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     let traces = gather(&[path]).spans(Settings::default());
     traces.into_iter().flat_map(|trace| trace.spans).map(id).collect()
 }
@@ -141,7 +141,7 @@ fn id(span: Span) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Ids of all spans received. Fails where one came twice and was not the same.
-fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     let mut spans = BTreeMap::new();
     for span in receiver.spans() {
         let before = spans.insert(id(span.clone()), span.clone());
@@ -151,7 +151,7 @@ fn received_spans(receiver: &Receiver) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Adds the runs of the fixture once more, under ids of their own.
-fn add_copy(path: &Path, copy: u32) {
+pub(crate) fn add_copy(path: &Path, copy: u32) {
     add_changed_copy(path, copy, str::to_owned);
 }
 
@@ -167,19 +167,19 @@ fn add_changed_copy(path: &Path, copy: u32, change: impl Fn(&str) -> String) {
     }
 }
 
-struct Place {
-    folder: TempDir,
-    database: PathBuf,
+pub(crate) struct Place {
+    pub(crate) folder: TempDir,
+    pub(crate) database: PathBuf,
 }
 
 impl Place {
-    fn of(fixture: &str) -> Self {
+    pub(crate) fn of(fixture: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let database = changed_copy(fixture, folder.path(), "");
         Self { folder, database }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state/state.db")
     }
 }

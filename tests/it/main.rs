@@ -27,6 +27,7 @@ mod reading;
 mod seeds;
 mod sending;
 mod series;
+mod serving;
 mod show;
 mod sources;
 mod state;

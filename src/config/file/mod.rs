@@ -15,7 +15,8 @@ use toml::Spanned;
 use crate::export::Service;
 pub use mistakes::Error;
 pub use sections::{
-    Content, History, Keys, Listen, MetricsWay, Names, Observe, Otlp, Owner, Run, Sections, Send, Source, State,
+    Content, History, Keys, Listen, MetricsWay, Names, Observe, Otlp, Owner, Run, Sections, Send, Source,
+    State,
 };
 pub use values::{FilePath, HeaderKey, Secret};
 
