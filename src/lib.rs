@@ -57,6 +57,8 @@ pub mod state;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod observe;
+#[cfg(feature = "http")]
+pub mod serve;
 
 pub use intake::{Gathered, Intake, Survey};
 pub use ledger::Ledger;

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod environment;
+mod listen;
 mod named;
 mod once;
 mod own;
@@ -34,7 +35,7 @@ use crate::framework::Oddities;
 use crate::intake::{Survey, Surveyed};
 use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
-use crate::{config, follow, observe, source};
+use crate::{config, follow, observe, serve, source};
 use environment::{NotUtf8, variable};
 use named::Names;
 use signals::{Stopped, stopped};
@@ -326,6 +327,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<send::OwnSource>()
         || error.is::<TlsError>()
         || error.is::<observe::Error>()
+        || matches!(error.downcast_ref(), Some(serve::Error::Tls(_)))
         || error.is::<StdinTwice>()
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
@@ -369,6 +371,7 @@ impl Destination {
             client_certificate: self.client_certificate.clone(),
             client_key: self.client_key.clone(),
             observe: self.own.observe,
+            ..Flags::default()
         }
     }
 }

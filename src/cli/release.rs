@@ -55,6 +55,12 @@ pub(super) async fn newest(
 fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     let now_ns = following.clock.now_ns();
     let mut state = following.state.borrow_mut();
+    update(&mut state, now_ns)?;
+    state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
+}
+
+/// Brings series up to now that no run moves.
+pub(super) fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
     state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
     let ledger = state.ledger();
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -64,7 +70,7 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     ledger.add(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
     let series = ledger.series_count() as u64 + 1;
     ledger.set(&names::BRIDGE_SERIES, Vec::new(), series);
-    state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
+    Ok(())
 }
 
 /// Attempts each request. True: some of it may have arrived.

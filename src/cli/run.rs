@@ -1,7 +1,7 @@
 //! `run`: follows sources until it is stopped.
 //!
-//! Three things take turns, none waiting for another: looking and counting, delivering spans, releasing metrics. What they
-//! share is the state file, and nobody holds it while waiting.
+//! Four things take turns, none waiting for another: looking and counting, delivering spans, releasing metrics, and, if
+//! asked for, taking runs by HTTP. What they share is the state file, and nobody holds it while waiting.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::listen::{self, Listening};
 use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, release, stopped};
 use crate::clock::Clock;
-use crate::config::{self, Config, File, Observed, when};
+use crate::config::{self, Config, File, Flags, MetricsWay, Observed, when};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
+use crate::intake;
+use crate::serve::Health;
 use crate::state::State;
 use crate::state::counted::Patience;
 use crate::state::past::{Contact, Past};
@@ -54,7 +57,14 @@ pub(super) struct Arguments {
     /// before now (2h, 3d)
     #[arg(long, value_name = "WHEN", value_parser = |text: &str| when::parse(text, Clock::System))]
     since: Option<u64>,
-    /// Seconds between two releases of metrics [default: 15]
+    #[command(flatten)]
+    listening: listen::ListenFlags,
+    /// Which way metrics go: sent by OTLP, shown at /metrics to whoever scrapes, or neither way. One alone, for the same
+    /// series by both into one Prometheus would be counted twice [default: otlp]
+    #[arg(long, value_name = "WAY", value_enum)]
+    metrics: Option<MetricsMode>,
+    /// Seconds between two releases of metrics; shown to a scraper, a new series stays at zero for two of them
+    /// [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     metrics_every: Option<u64>,
     /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some
@@ -99,6 +109,23 @@ enum HistoryMode {
     Skip,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum MetricsMode {
+    Otlp,
+    Scrape,
+    Off,
+}
+
+impl From<MetricsMode> for MetricsWay {
+    fn from(mode: MetricsMode) -> Self {
+        match mode {
+            MetricsMode::Otlp => Self::Otlp,
+            MetricsMode::Scrape => Self::Scrape,
+            MetricsMode::Off => Self::Off,
+        }
+    }
+}
+
 impl From<HistoryMode> for History {
     fn from(mode: HistoryMode) -> Self {
         match mode {
@@ -128,10 +155,25 @@ impl StateFile {
 }
 
 pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
-    let flags = arguments.destination.flags();
+    let flags = Flags {
+        listen: arguments.listening.listen,
+        listen_token_file: arguments.listening.listen_token_file,
+        listen_certificate: arguments.listening.listen_certificate,
+        listen_key: arguments.listening.listen_key,
+        ..arguments.destination.flags()
+    };
     let config = Config { flags: &flags, environment: &super::variable, file };
-    let sources = arguments.sources.or_those_of(file)?;
     let past = past(arguments.history, file.sections.run.history, arguments.since)?;
+    let listen = config.listen()?;
+    let way = arguments.metrics.map_or(file.sections.run.metrics, MetricsWay::from);
+    if way == MetricsWay::Scrape && listen.is_none() {
+        return Err(config::Error::Unscraped.into());
+    }
+    let sources = match arguments.sources.or_those_of(file) {
+        // Runs come by themselves.
+        Err(_) if listen.is_some() => Vec::new(),
+        sources => sources?,
+    };
     let settings = arguments.said.settings(config)?;
     let clock = Clock::System;
     let to = || -> anyhow::Result<Delivery> {
@@ -154,6 +196,12 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
             }
         }
     }
+    let every = arguments.metrics_every.map(Duration::from_secs);
+    let every = every.unwrap_or(file.sections.run.metrics_every);
+    let listening = match listen {
+        Some(listen) => Some(Listening::start(listen, intake::keep(settings), (way, every)).await?),
+        None => None,
+    };
     let resource = config.resource(state.instance_id());
     info!(
         state = %state.path().display(), target = spans.target(Signal::Traces), sources = followers.len(),
@@ -167,9 +215,8 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
         clock,
     };
-    let every = arguments.metrics_every.map(Duration::from_secs);
-    let every = every.unwrap_or(file.sections.run.metrics_every);
-    let stopped = Box::pin(follow(&following, followers, spans, metrics, every)).await?;
+    let metrics = (way == MetricsWay::Otlp).then_some((metrics, every));
+    let stopped = Box::pin(follow(&following, followers, spans, metrics, listening)).await?;
     info!("stopped; what was counted is kept, and what waits is sent with the next start");
     Ok(if stopped.code == super::INTERRUPTED { Ended::Interrupted } else { Ended::Terminated })
 }
@@ -191,15 +238,17 @@ async fn follow(
     following: &Following,
     mut followers: Vec<Follower>,
     mut spans: Delivery,
-    mut metrics: Delivery,
-    every: Duration,
+    metrics: Option<(Delivery, Duration)>,
+    listening: Option<Listening>,
 ) -> anyhow::Result<Stopped> {
     let (stop, stopping) = watch::channel(false);
+    let health = &RefCell::new(Health::default());
     let work = async {
         tokio::try_join!(
-            count(following, &mut followers, stopping.clone()),
-            deliver(following, &mut spans, stopping.clone()),
-            release_at_intervals(following, &mut metrics, every, stopping.clone()),
+            count(following, &mut followers, health, stopping.clone()),
+            deliver(following, &mut spans, health, stopping.clone()),
+            release_at_intervals(following, metrics, health, stopping.clone()),
+            listen::serve(following, listening, health, stopping.clone()),
         )
     };
     tokio::pin!(work);
@@ -227,6 +276,7 @@ async fn pause(stopping: &mut watch::Receiver<bool>, wait: Duration) -> bool {
 async fn count(
     following: &Following,
     followers: &mut [Follower],
+    health: &RefCell<Health>,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut is_full = false;
@@ -234,9 +284,12 @@ async fn count(
         for follower in &mut *followers {
             follower.look(following).await?;
         }
+        let problem = |own: &Follower| Some((own.name().display().to_string(), own.problem()?.to_owned()));
+        health.borrow_mut().sources = followers.iter().filter_map(problem).collect();
         while !*stopping.borrow() && following.count_due(followers).await?.families > 0 {}
         if is_full != following.is_full()? {
             is_full = !is_full;
+            health.borrow_mut().is_full = is_full;
             if is_full {
                 let limit = following.outbox_limit;
                 warn!(
@@ -259,11 +312,13 @@ async fn count(
 async fn deliver(
     following: &Following,
     delivery: &mut Delivery,
+    health: &RefCell<Health>,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut reported = delivery::Sent::default();
     loop {
         let waiting = following.state.borrow().oldest(REQUEST_BYTES)?;
+        health.borrow_mut().spans_since = (!waiting.chunks.is_empty()).then(Instant::now);
         if waiting.chunks.is_empty() {
             if pause(&mut stopping, OUTBOX_EVERY).await {
                 return Ok(());
@@ -296,17 +351,21 @@ async fn deliver(
 /// Releases every series at an interval, and once more at the end.
 async fn release_at_intervals(
     following: &Following,
-    delivery: &mut Delivery,
-    every: Duration,
+    metrics: Option<(Delivery, Duration)>,
+    health: &RefCell<Health>,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let Some((mut delivery, every)) = metrics else { return Ok(()) };
     let mut next = Instant::now();
     loop {
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
-        if release::settle(following, delivery).await?.is_none() {
-            release::newest(following, delivery).await?;
-        }
+        let gave_up = match release::settle(following, &mut delivery).await? {
+            None => release::newest(following, &mut delivery).await?,
+            unsettled => unsettled,
+        };
+        let since = health.borrow().metrics_since.unwrap_or_else(Instant::now);
+        health.borrow_mut().metrics_since = gave_up.map(|_| since);
         if is_last {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! What can be wrong with what was asked for.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{CAPTURE, OBSERVE, file};
@@ -96,6 +97,34 @@ pub enum Error {
         /// What it says.
         value: String,
     },
+    /// Not an address to listen at.
+    #[error(
+        "{name}: \"{value}\" is no address to listen at; expected a port, or something like 127.0.0.1:4320"
+    )]
+    Listen {
+        /// The flag, variable or setting.
+        name: String,
+        /// What it says.
+        value: String,
+    },
+    /// Others could reach us, and nothing would tell who they are.
+    #[error(
+        "{address} can be reached from other machines, and without a token anybody there could hand over runs: give \
+         --listen-token-file FILE or AGNO_OTEL_LISTEN_TOKEN, or listen at 127.0.0.1"
+    )]
+    Unguarded {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A token that is none.
+    #[error("{name}: the token is empty, or has spaces or letters no header can have")]
+    Token {
+        /// The flag, variable or setting.
+        name: String,
+    },
+    /// Nowhere to be scraped.
+    #[error("metrics are to be scraped, but nothing listens for that: give --listen ADDRESS")]
+    Unscraped,
     /// Content in a way we cannot send it.
     #[error("{CAPTURE}: \"{value}\" {why}; {CAPTURE_WAYS}")]
     Capture {

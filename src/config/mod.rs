@@ -7,16 +7,19 @@
 mod endpoint;
 mod error;
 pub mod file;
+mod listen;
 mod resource;
 mod secret;
 pub mod when;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::export::{Endpoint, Service};
 use crate::otel::Mode;
 pub use error::Error;
-pub use file::{File, History};
+pub use file::{File, History, MetricsWay};
+pub use listen::{Listen, Token};
 
 /// Turns the bridge's own telemetry on, as `--observe` does.
 const OBSERVE: &str = "AGNO_OTEL_OBSERVE";
@@ -47,6 +50,14 @@ pub struct Flags {
     pub service_name: Option<String>,
     /// Whether the bridge's own telemetry is sent.
     pub observe: Option<bool>,
+    /// Where runs are taken by HTTP.
+    pub listen: Option<String>,
+    /// File of the token that those who hand them over must show.
+    pub listen_token_file: Option<PathBuf>,
+    /// File of the certificate they are shown.
+    pub listen_certificate: Option<PathBuf>,
+    /// File of its key.
+    pub listen_key: Option<PathBuf>,
 }
 
 /// What was asked for, not yet checked: flags, the environment behind them, and the config file behind that.

@@ -17,6 +17,8 @@ use crate::clock::Clock;
 use crate::otel::request::Chunk;
 pub use crate::otel::request::Signal;
 pub use client::TlsError;
+#[cfg(feature = "http")]
+pub(crate) use client::certificates;
 pub use compression::Compression;
 use otlp_grpc::OtlpGrpc;
 use otlp_http::OtlpHttp;

@@ -92,6 +92,15 @@ impl Follower {
         self.location.name()
     }
 
+    /// Why it could not be read when it was last looked at.
+    pub fn problem(&self) -> Option<&str> {
+        match self.problem.as_ref()? {
+            // The other does the work.
+            Problem::StandsBy => None,
+            Problem::Other(problem) => Some(problem),
+        }
+    }
+
     /// Notes what is new, as [`look_once`](Self::look_once) does. A source that cannot be read is said once, and tried
     /// again with the next look. So is one that another process follows.
     pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {

@@ -4,11 +4,13 @@
 //! due is read as a whole and counted. Both are commits of their own, so a kill in between costs nothing.
 
 mod follower;
+mod posted;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 pub use follower::{Error, Follower, Look};
+pub use posted::{Post, Taking};
 
 use crate::clock::Clock;
 use crate::error::Chain;
@@ -206,7 +208,21 @@ impl Following {
     ) -> Result<Option<Gathered>, state::Error> {
         let spots = self.state.borrow().spots(family)?;
         let mut intake = Intake::keeping(intake::keep(self.settings));
+        let posted = self.state.borrow().posted_part()?;
         for (part, spots) in spots {
+            if posted == Some(part) {
+                for spot in spots {
+                    if let Some((record, keep)) =
+                        posted::record(&self.state.borrow(), spot.at, intake::keep(self.settings))?
+                    {
+                        let runs = agno::decode_owned(record.json, &record.columns, keep).runs;
+                        for run in runs {
+                            intake.add(run);
+                        }
+                    }
+                }
+                continue;
+            }
             let holds = |follower: &&mut Follower| follower.parts.contains(&part);
             let Some(follower) = followers.iter_mut().find(holds) else {
                 // A source that is not followed any more: what it counted stays counted.

@@ -19,16 +19,20 @@ pub(super) struct Copies {
 
 /// What makes one copy better than another: the more final, then the one with more messages, then the one stored
 /// later.
-type Rank = (u8, usize, Option<i64>, bool);
+pub type Rank = (u8, usize, Option<i64>, bool);
+
+/// How good a copy of its run this is.
+pub fn rank(DecodedRun { run, .. }: &DecodedRun) -> Rank {
+    let parts = run.calls.len() + run.tools.len() + run.messages.len();
+    (run.status.finality(), parts, run.stored_at_s, run.index.is_some())
+}
 
 /// A value, and the rank of the best copy that has one.
 type Known<T> = Option<(Rank, T)>;
 
 impl Copies {
     pub(super) fn of(copy: DecodedRun) -> Self {
-        let run = &copy.run;
-        let parts = run.calls.len() + run.tools.len() + run.messages.len();
-        let rank = (run.status.finality(), parts, run.stored_at_s, run.index.is_some());
+        let (run, rank) = (&copy.run, rank(&copy));
         Self {
             rank,
             parent_run_id: run.parent_run_id.clone().map(|id| (rank, id)),

@@ -12,6 +12,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use copies::Copies;
+pub use copies::{Rank, rank};
 pub use families::Family;
 pub use survey::{Survey, Surveyed};
 

@@ -322,6 +322,21 @@ impl Ledger {
         ids.values().filter_map(&mut release).collect()
     }
 
+    /// Every series as a scraper is to see it: one it may not know yet at zero, for so long.
+    pub fn show(&mut self, now_ns: u64, hold_ns: u64) -> Vec<Released> {
+        let Self { ids, series, unstored, .. } = self;
+        let mut show = |id: &SeriesId| {
+            let series = series.get_mut(id.0)?;
+            let before = (series.start_ns, series.last.clone());
+            let shown = series.show(now_ns, hold_ns);
+            if before != (series.start_ns, series.last.clone()) {
+                unstored.insert(*id);
+            }
+            Some(shown)
+        };
+        ids.values().filter_map(&mut show).collect()
+    }
+
     fn record(&mut self, SeriesId(id): SeriesId, metric: &Metric, value: u64, exemplar: Option<Exemplar>) {
         if self.is_history || value == 0 {
             return;

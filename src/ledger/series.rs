@@ -117,15 +117,19 @@ pub struct Series {
 impl Series {
     /// A series is born at zero.
     pub(super) fn born(key: SeriesKey) -> Self {
-        let zero = match key.metric.instrument {
+        let zero = Self::zero(key.metric);
+        let (last, previous) = (zero.clone(), zero.clone());
+        let (exemplars, start_ns) = (Vec::new(), None);
+        Self { key, value: zero, exemplars, start_ns, last_stamp_ns: 0, last, previous, moved_ns: 0 }
+    }
+
+    fn zero(metric: &Metric) -> Value {
+        match metric.instrument {
             Instrument::Counter | Instrument::Gauge => Value::Number(0),
             Instrument::Histogram { bounds, .. } => {
                 Value::Histogram(Histogram { buckets: vec![0; bounds.len() + 1], ..Histogram::default() })
             }
-        };
-        let (last, previous) = (zero.clone(), zero.clone());
-        let (exemplars, start_ns) = (Vec::new(), None);
-        Self { key, value: zero, exemplars, start_ns, last_stamp_ns: 0, last, previous, moved_ns: 0 }
+        }
     }
 
     /// Which series it is.
@@ -179,6 +183,24 @@ impl Series {
     /// What was released last did not arrive: the next pair begins where the one before did.
     pub(super) fn withdraw(&mut self) {
         self.last = self.previous.clone();
+    }
+
+    /// The series as a scraper is to see it, who counts from the first value seen. So it is shown at zero when it is
+    /// shown for the first time, and for so long after: not everybody who looks is that scraper.
+    pub(super) fn show(&mut self, now_ns: u64, hold_ns: u64) -> Released {
+        let is_new = self.start_ns.is_none();
+        let start_ns = *self.start_ns.get_or_insert(now_ns);
+        let is_counted = self.key.metric.instrument != Instrument::Gauge;
+        let is_held = is_counted
+            && self.last == Self::zero(self.key.metric)
+            && (is_new || now_ns < start_ns.saturating_add(hold_ns));
+        if !is_held {
+            self.previous = std::mem::replace(&mut self.last, self.value.clone());
+        }
+        let exemplars = if is_held { Vec::new() } else { std::mem::take(&mut self.exemplars) };
+        let exemplars = exemplars.into_iter().map(|(_, exemplar)| (now_ns, exemplar)).collect();
+        let now = Point { at_ns: now_ns, value: self.last.clone(), exemplars };
+        Released { key: self.key.clone(), start_ns, before: None, now }
     }
 
     pub(super) fn release(&mut self, now_ns: u64) -> Released {
@@ -275,6 +297,33 @@ mod tests {
         // Bounds are 1, 4, 16, 64, 256; a bucket holds its upper one.
         assert_eq!(histogram.buckets[..6], [1, 2, 0, 0, 1, 0]);
         assert_eq!((histogram.count, histogram.sum, histogram.range), (4, 106, Some((1, 100))));
+    }
+
+    #[test]
+    fn a_scraper_sees_every_series_at_zero_before_it_sees_more() {
+        let hold_ns = 30 * SECOND_NS;
+        for metric in [&names::TOKEN_USAGE, &names::OPERATION_INPUT_TOKENS] {
+            let mut series = born(metric);
+            series.record(metric, 3, Some(shown(1)));
+            let mut seen = |at_s: u64| {
+                let now = series.show(at_s * SECOND_NS, hold_ns).now;
+                let number = match &now.value {
+                    Value::Number(number) => *number,
+                    Value::Histogram(histogram) => histogram.sum,
+                };
+                (number, now.exemplars.len())
+            };
+            assert_eq!([seen(100), seen(110), seen(129)], [(0, 0); 3]);
+            assert_eq!([seen(130), seen(131)], [(3, 1), (3, 0)]);
+        }
+        // One scrape later the value is there, however far apart scrapes are; a gauge waits for nobody.
+        let mut series = born(&names::RUNS);
+        series.record(&names::RUNS, 1, None);
+        assert_eq!(series.show(100, 0).now.value, Value::Number(0));
+        assert_eq!(series.show(100, 0).now.value, Value::Number(1));
+        let mut gauge = born(&names::SESSION_LARGEST);
+        gauge.set(3);
+        assert_eq!(gauge.show(100, hold_ns).now.value, Value::Number(3));
     }
 
     #[test]

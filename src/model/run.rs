@@ -3,6 +3,7 @@
 use super::content::Content;
 use super::step::{Message, ModelCall, Stated, Step, ToolCall, Usage};
 use super::tokens::Tokens;
+use crate::stable_hash::stable_hash;
 
 /// What kind of thing was run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +101,11 @@ impl RunKey {
     /// The sixteen bytes of a UUID run id.
     pub fn uuid(&self) -> Option<[u8; 16]> {
         if self.reuse.is_empty() { uuid_bytes(&self.run_id) } else { None }
+    }
+
+    /// A hash that is the same in every invocation.
+    pub fn stable_hash(&self) -> u64 {
+        stable_hash(&[&self.run_id, &self.reuse])
     }
 }
 

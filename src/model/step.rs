@@ -121,8 +121,8 @@ pub struct ToolCall {
     pub delegates: bool,
     /// The member run, where the framework noted it.
     pub child_run_id: Option<String>,
-    /// The member it was meant for.
-    pub member_id: Option<String>,
+    /// A hash of the name or id of the member it was meant for.
+    pub member_hash: Option<u64>,
     /// Hash of its result, to match it to a member's answer. Never exported.
     pub result_hash: Option<u64>,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, RunKind, Step, ToolCall};
+use crate::stable_hash::stable_hash;
 
 /// Runs with their order and their trees.
 #[derive(Debug, Default)]
@@ -215,14 +216,13 @@ fn hold_by_tools(node: usize, parent: &Run, children: &[(usize, &Run)], holders:
     let to_all = |tool: &ToolCall| tool.name.ends_with("members");
     let noted =
         |tool: &ToolCall, child: &Run| tool.child_run_id.as_deref() == Some(child.key.run_id.as_str());
-    let member =
-        |tool: &ToolCall, child: &Run| tool.member_id.as_deref().is_some_and(|id| is_member(child, id));
+    let member = |tool: &ToolCall, child: &Run| tool.member_hash.is_some_and(|hash| is_member(child, hash));
     let answer =
         |tool: &ToolCall, child: &Run| tool.result_hash.is_some() && tool.result_hash == child.answer_hash;
     let both = |tool: &ToolCall, child: &Run| member(tool, child) && answer(tool, child);
     // Agno notes another member's run where one of several paused.
     let noted_member = |tool: &ToolCall, child: &Run| {
-        noted(tool, child) && (tool.member_id.is_none() || member(tool, child))
+        noted(tool, child) && (tool.member_hash.is_none() || member(tool, child))
     };
     let any = |tool: &ToolCall, _: &Run| tool.delegates && tool.executed;
     let tests: [Evidence<'_, ToolCall>; 6] = [&noted_member, &both, &member, &answer, &noted, &any];
@@ -262,13 +262,14 @@ fn hold_by_tools(node: usize, parent: &Run, children: &[(usize, &Run)], holders:
 }
 
 /// True when a delegation names this run's agent or team: by id, by name, or by the name made into an id.
-fn is_member(child: &Run, member_id: &str) -> bool {
-    if child.kind == RunKind::Workflow {
-        return false;
-    }
-    let slug = |name: &str| name.to_lowercase().replace([' ', '_'], "-");
-    let matches = |name: &str| name == member_id || slug(name) == slug(member_id);
-    [&child.entity_id, &child.entity_name].into_iter().flatten().any(|name| matches(name))
+fn is_member(child: &Run, member: u64) -> bool {
+    child.kind != RunKind::Workflow
+        && [&child.entity_id, &child.entity_name].into_iter().flatten().any(|name| name_hash(name) == member)
+}
+
+/// A hash of a name that is the same for the name made into an id.
+pub(crate) fn name_hash(name: &str) -> u64 {
+    stable_hash(&[&name.to_lowercase().replace([' ', '_'], "-")])
 }
 
 #[cfg(test)]

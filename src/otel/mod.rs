@@ -11,6 +11,7 @@ mod find;
 pub mod ids;
 pub mod metrics;
 pub mod names;
+pub mod open_metrics;
 pub mod places;
 pub mod policy;
 pub mod request;

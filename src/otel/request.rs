@@ -51,7 +51,12 @@ impl Resource {
     }
 
     fn for_metrics(&self) -> OtlpResource {
-        Self::otlp(self.attributes.iter().filter(|(name, _)| METRIC_IDENTITY.contains(&name.as_str())))
+        Self::otlp(self.of_metrics())
+    }
+
+    /// The attributes that every metric series has.
+    pub(super) fn of_metrics(&self) -> impl Iterator<Item = &(String, String)> {
+        self.attributes.iter().filter(|(name, _)| METRIC_IDENTITY.contains(&name.as_str()))
     }
 }
 

@@ -33,6 +33,7 @@ use crate::framework::agno::Columns;
 use crate::stable_hash::stable_hash_of;
 pub use tables::Tables;
 pub use url::PostgresUrl;
+pub use values::split;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use watch::Watch;
 

@@ -33,6 +33,17 @@ pub(super) struct Values<R> {
     pub(super) cut: bool,
 }
 
+/// The values of a text in memory, and whether it ends in the middle of one more. Lines that are no JSON are among them.
+pub fn split(text: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut values = Values::of(text, 0);
+    let mut all = Vec::new();
+    // Memory can always be read.
+    while let Ok(Some(value)) = values.next() {
+        all.push(value.json);
+    }
+    (all, values.cut)
+}
+
 /// What a text begins with.
 enum Next {
     /// A value, of so many bytes.

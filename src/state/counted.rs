@@ -274,6 +274,15 @@ impl State {
         Ok(chunks)
     }
 
+    /// Every series as a scraper is to see it, and remembers what was shown.
+    pub fn scrape(&mut self, now_ns: u64, hold_ns: u64) -> Result<Vec<Released>, Error> {
+        self.commit(|state| {
+            let shown = state.ledger.show(now_ns, hold_ns);
+            state.store_series()?;
+            Ok(shown)
+        })
+    }
+
     /// The request of metrics that was under way when we ended, with its age.
     pub fn unsettled(&self, now_ns: u64) -> Result<Option<(Chunk, u64)>, Error> {
         let age_ns = now_ns.saturating_sub(self.number("released_ns")?);

@@ -3,6 +3,7 @@
 //! * **Positions** ([`records`]) are the records read so far, by where they stand and how long they are, and the families
 //!   they make. A family with a new record is *due* until it was counted.
 //! * **The ledger** ([`counted`]) is what every run moved, every session and every series.
+//! * **Runs that were handed over** ([`posted`]), which nobody else keeps.
 //! * **The outbox** ([`outbox`]) is requests of spans that wait to be delivered, and those that were refused.
 //!
 //! A family's records are marked as counted, its shares set, its spans put into the outbox, all or nothing. So a kill at
@@ -17,6 +18,7 @@ pub mod counted;
 pub mod glance;
 pub mod outbox;
 pub mod past;
+pub mod posted;
 pub mod records;
 mod rewind;
 

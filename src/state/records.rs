@@ -10,7 +10,6 @@ pub use crate::config::History;
 use crate::framework::agno::DecodedRun;
 use crate::model::RunKey;
 use crate::source::Spot;
-use crate::stable_hash::stable_hash;
 
 /// A part of a source, by its number in the state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +33,7 @@ pub struct Seen {
 }
 
 fn hash_of(key: &RunKey) -> i64 {
-    stable_hash(&[&key.run_id, &key.reuse]).cast_signed()
+    key.stable_hash().cast_signed()
 }
 
 fn number(history: History) -> i64 {
@@ -80,6 +79,12 @@ impl State {
         }
         self.execute("INSERT INTO sources (name, identity) VALUES (?1, ?2)", params![name, identity])?;
         Ok(PartId(self.connection.last_insert_rowid()))
+    }
+
+    /// The number of a part that has one.
+    pub(super) fn known_part(&self, name: &str) -> Result<Option<PartId>, Error> {
+        let found = self.query("SELECT id FROM sources WHERE name = ?1", [name], |row| row.get(0))?;
+        Ok(found.into_iter().next().map(PartId))
     }
 
     /// Puts off a family that could not be read now.

@@ -168,7 +168,7 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 34] = [
+const DOORS: [(&str, &[&str]); 36] = [
     ("rustix", &["source/mod.rs", "cli/check/setup.rs"]),
     ("rusqlite", &["source/", "state/"]),
     ("tempfile", &["source/file.rs", "source/postgres/passfile.rs", "config/file/tests.rs"]),
@@ -189,15 +189,17 @@ const DOORS: [(&str, &[&str]); 34] = [
     ("opentelemetry_appender_tracing", &["observe/"]),
     ("opentelemetry_proto", &["otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
-    ("hyper", &["export/client.rs"]),
-    ("hyper_util", &["export/client.rs"]),
+    ("hyper", &["export/client.rs", "serve/server.rs"]),
+    ("hyper_util", &["export/client.rs", "serve/server.rs"]),
     ("hyper_rustls", &["export/client.rs"]),
-    ("rustls", &["export/client.rs", "source/postgres/tls.rs"]),
+    ("rustls", &["export/client.rs", "source/postgres/tls.rs", "serve/tls.rs"]),
+    ("tokio_rustls", &["serve/server.rs", "serve/tls.rs"]),
+    ("subtle", &["serve/token.rs"]),
     ("rustls_native_certs", &["export/client.rs", "source/postgres/tls.rs"]),
     ("tonic::Status", &["export/otlp_grpc.rs"]),
     ("tonic_types", &["export/otlp_grpc.rs", "export/otlp_http.rs"]),
-    ("flate2", &["export/compression.rs"]),
-    ("zstd", &["export/compression.rs"]),
+    ("flate2", &["export/compression.rs", "serve/body.rs"]),
+    ("zstd", &["export/compression.rs", "serve/body.rs"]),
     ("base64", &["config/"]),
     ("toml", &["config/file/"]),
     ("humantime", &["config/file/", "config/when.rs"]),

@@ -300,6 +300,10 @@ fn the_example_says_the_defaults() {
     assert_eq!((&said.content, said.names), (&default.content, default.names));
     assert_eq!((&said.send, said.observe, &said.source), (&default.send, default.observe, &default.source));
     assert_eq!((&said.run, &said.state), (&default.run, &default.state));
+    let limits = |listen: &agno_otel::config::file::Listen| {
+        (listen.address.is_none(), listen.body_limit_bytes, listen.decompressed_limit_bytes)
+    };
+    assert_eq!(limits(&said.listen), limits(&default.listen));
 }
 
 #[test]
@@ -308,7 +312,7 @@ fn the_example_says_every_key_and_no_other() {
     parsed(&text).unwrap_or_else(|error| panic!("{error}"));
     let table: toml::Table = text.parse().unwrap();
     let sections: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
-    assert!(sections.len() >= 11, "{sections:?}");
+    assert!(sections.len() >= 12, "{sections:?}");
     for section in ["", "otlp", "otlp.traces", "otlp.metrics", "otlp.logs"]
         .into_iter()
         .chain(table.keys().map(String::as_str))

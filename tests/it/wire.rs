@@ -305,7 +305,7 @@ impl Authority {
     }
 
     /// Writes `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str) -> (rustls::pki_types::CertificateDer<'static>, rcgen::KeyPair) {
+    pub(crate) fn issue(&self, name: &str) -> (rustls::pki_types::CertificateDer<'static>, rcgen::KeyPair) {
         let key = rcgen::KeyPair::generate().unwrap();
         let issuer = rcgen::Issuer::from_params(&self.parameters, &self.key);
         let parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();

@@ -14,7 +14,10 @@ use toml::Spanned;
 
 use crate::export::Service;
 pub use mistakes::Error;
-pub use sections::{Content, History, Keys, Names, Observe, Otlp, Owner, Run, Sections, Send, Source, State};
+pub use sections::{
+    Content, History, Keys, Listen, MetricsWay, Names, Observe, Otlp, Owner, Run, Sections, Send, Source,
+    State,
+};
 pub use values::{FilePath, HeaderKey, Secret};
 
 /// The section of what holds for every signal.
@@ -132,7 +135,7 @@ impl File {
     }
 
     /// What a message calls a setting: `agno-otel.toml:14: otlp.endpoint`.
-    fn name<T>(&self, section: &str, key: &str, value: &Spanned<T>) -> String {
+    pub(super) fn name<T>(&self, section: &str, key: &str, value: &Spanned<T>) -> String {
         format!("{}: {section}.{key}", self.place(value.span().start))
     }
 }

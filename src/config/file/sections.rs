@@ -21,6 +21,11 @@ const DEFAULT_METRICS_EVERY: Duration = Duration::from_secs(15);
 /// How many bytes of spans may wait, where nothing else is said.
 const DEFAULT_OUTBOX_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// Bytes of a request with runs, where nothing else is said: hundreds of long sessions.
+const DEFAULT_BODY_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// The same, once it is decompressed: each is in memory, with some others.
+const DEFAULT_DECOMPRESSED_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// All of a config file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -37,6 +42,8 @@ pub struct Sections {
     pub send: Send,
     /// How `run` follows.
     pub run: Run,
+    /// Where `run` takes runs by HTTP.
+    pub listen: Listen,
     /// Where what was counted is kept.
     pub state: State,
     /// What the bridge says of itself.
@@ -186,6 +193,9 @@ pub struct Run {
     /// What is wanted of runs that are there at first contact: `count`, `traces` or `skip`.
     #[serde(deserialize_with = "values::history")]
     pub history: History,
+    /// Which way metrics go: `otlp`, `scrape` or `off`.
+    #[serde(deserialize_with = "values::metrics_way")]
+    pub metrics: MetricsWay,
     /// The time between two releases of metrics.
     #[serde(deserialize_with = "values::interval")]
     pub metrics_every: Duration,
@@ -197,7 +207,51 @@ pub struct Run {
 impl Default for Run {
     fn default() -> Self {
         let (metrics_every, outbox_limit_bytes) = (DEFAULT_METRICS_EVERY, DEFAULT_OUTBOX_LIMIT_BYTES);
-        Self { history: History::Skip, metrics_every, outbox_limit_bytes }
+        Self { history: History::Skip, metrics: MetricsWay::Otlp, metrics_every, outbox_limit_bytes }
+    }
+}
+
+/// Which way the metrics of `run` go. One alone: the same series by two ways into one Prometheus are counted twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsWay {
+    /// They are sent, as spans are.
+    Otlp,
+    /// They are shown to whoever asks for `/metrics`.
+    Scrape,
+    /// Nowhere; they are counted all the same.
+    Off,
+}
+
+/// `[listen]`: where `run` takes runs by HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Listen {
+    /// Address and port; nobody listens where it is absent.
+    pub address: Option<Spanned<String>>,
+    /// What those who hand runs over must show.
+    pub token: Option<Spanned<Secret>>,
+    /// File of the certificate they are shown.
+    pub certificate: Option<FilePath>,
+    /// File of its key.
+    pub key: Option<FilePath>,
+    /// Bytes of a request's body.
+    #[serde(rename = "body_limit", deserialize_with = "values::size")]
+    pub body_limit_bytes: u64,
+    /// The same, once it is decompressed.
+    #[serde(rename = "decompressed_limit", deserialize_with = "values::size")]
+    pub decompressed_limit_bytes: u64,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: None,
+            token: None,
+            certificate: None,
+            key: None,
+            body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
+            decompressed_limit_bytes: DEFAULT_DECOMPRESSED_LIMIT_BYTES,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use http::HeaderName;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
-use super::sections::History;
+use super::sections::{History, MetricsWay};
 use crate::export::{Compression, Protocol};
 use crate::otel::Mode;
 use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
@@ -184,6 +184,11 @@ pub(super) fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<Mode, D::Error>
 pub(super) fn history<'de, D: Deserializer<'de>>(from: D) -> Result<History, D::Error> {
     let known = [("count", History::Count), ("traces", History::Traces), ("skip", History::Skip)];
     one_of(from, "history", &known)
+}
+
+pub(super) fn metrics_way<'de, D: Deserializer<'de>>(from: D) -> Result<MetricsWay, D::Error> {
+    let known = [("otlp", MetricsWay::Otlp), ("scrape", MetricsWay::Scrape), ("off", MetricsWay::Off)];
+    one_of(from, "way", &known)
 }
 
 /// One of a few words.

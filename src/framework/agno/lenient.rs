@@ -19,7 +19,7 @@ use crate::framework::{Oddities, Oddity};
 pub(super) const MAX_TEXT_BYTES: usize = 1_024;
 
 /// How deep a value may hold values of its own kind: a team's member may be a team. Each level takes stack.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 thread_local! {
     /// How deep the value being read lies in others of its kind.

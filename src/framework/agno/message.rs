@@ -1,17 +1,17 @@
 //! Messages, tool calls and reasoning of one run into the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::value::RawValue;
 
 use super::content;
-use super::lenient::Number;
-use super::record::{DelegationRecord, MessageRecord, RunRecord, ToolRecord};
+use super::lenient::{Number, Text};
+use super::record::{DelegationRecord, HashRecord, MessageRecord, RunRecord, ToolRecord};
 use super::tokens::{Rule, stated};
 use crate::framework::{Keep, Oddities, Oddity};
 use crate::model::content::ToolContent;
 use crate::model::{Message, ModelCall, ToolCall};
+use crate::stable_hash::stable_hash_of;
 
 /// Seconds since the epoch outside of which a time is not believed: 2001 to 2099.
 const BELIEVABLE_S: std::ops::Range<i64> = 1_000_000_000..4_100_000_000;
@@ -237,7 +237,7 @@ impl Reader<'_, '_> {
             asked_by: None,
             delegates,
             child_run_id: tool.child_run_id.owned(),
-            member_id: if delegates { member_id(tool.tool_args) } else { None },
+            member_hash: if delegates { member_hash(tool.tool_args) } else { None },
             result_hash: if delegates { text_hash(tool.result) } else { None },
         }
     }
@@ -266,13 +266,13 @@ fn tool_of_message(message: &MessageRecord<'_>, oddities: &mut Oddities) -> Tool
         asked_by: None,
         delegates: delegates(name),
         child_run_id: None,
-        member_id: if delegates(name) { member_id(message.tool_args) } else { None },
+        member_hash: if delegates(name) { member_hash(message.tool_args) } else { None },
         result_hash: if delegates(name) { text_hash(message.content) } else { None },
     }
 }
 
 /// Agno's tools that hand work to a member of a team, by their names since 2.0.
-fn delegates(tool: &str) -> bool {
+pub(super) fn delegates(tool: &str) -> bool {
     [
         "delegate_task_to_member",
         "transfer_task_to_member",
@@ -284,18 +284,34 @@ fn delegates(tool: &str) -> bool {
     .any(|prefix| tool.starts_with(prefix))
 }
 
-fn member_id(arguments: Option<&RawValue>) -> Option<String> {
+fn member_hash(arguments: Option<&RawValue>) -> Option<u64> {
     let raw = arguments.filter(|raw| raw.get().starts_with('{'))?;
-    serde_json::from_str::<DelegationRecord<'_>>(raw.get()).ok()?.member_id.owned()
+    member_hash_of(serde_json::from_str::<DelegationRecord<'_>>(raw.get()).ok()?.member_id?)
+}
+
+/// A hash of the name or id by which a delegation calls a member.
+pub(super) fn member_hash_of(raw: &RawValue) -> Option<u64> {
+    kept_hash(raw).or_else(|| {
+        let name = serde_json::from_str::<Text<'_>>(raw.get()).ok()?;
+        name.as_str().map(crate::model::tree::name_hash)
+    })
 }
 
 /// A hash of a JSON string's text, so that two texts can be compared without being kept.
 pub(super) fn text_hash(raw: Option<&RawValue>) -> Option<u64> {
-    let text: String =
-        raw.filter(|raw| raw.get().starts_with('"')).and_then(|raw| serde_json::from_str(raw.get()).ok())?;
-    let mut hasher = DefaultHasher::new();
-    text.trim().hash(&mut hasher);
-    (!text.trim().is_empty()).then(|| hasher.finish())
+    let raw = raw?;
+    if !raw.get().starts_with('"') {
+        return kept_hash(raw);
+    }
+    let text: String = serde_json::from_str(raw.get()).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| stable_hash_of(text.as_bytes()))
+}
+
+/// The hash that stands in the place of a text, where the text was not kept.
+fn kept_hash(raw: &RawValue) -> Option<u64> {
+    let kept = raw.get().starts_with('{').then(|| serde_json::from_str::<HashRecord>(raw.get()).ok());
+    kept.flatten()?.hash
 }
 
 fn requested_ids<'m>(message: &'m MessageRecord<'_>) -> impl Iterator<Item = &'m str> {

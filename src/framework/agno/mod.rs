@@ -13,7 +13,9 @@ mod message;
 mod record;
 mod run;
 mod steps;
+mod strip;
 pub mod tables;
+mod taken;
 mod tokens;
 mod usage;
 
@@ -23,6 +25,7 @@ use super::{Keep, Oddities, Oddity};
 use crate::model::step::Scalar;
 use record::RunRecord;
 
+pub use taken::{Taken, items, take_apart};
 pub use usage::{Link, settle};
 
 /// How deep a run may lie in a record: a list of rows, a row, a string in it, its list, a run are five.
@@ -110,9 +113,31 @@ pub fn decode_owned(json: Vec<u8>, columns: &Columns, keep: Keep) -> Decoded {
 fn decode_text_within(json: &[u8], columns: &Columns, keep: Keep, layer: usize) -> Decoded {
     let mut decoded = Decoded { keep, ..Decoded::default() };
     lenient::take_oddities();
-    decode_text(json, &bounded(columns), &mut decoded, layer);
+    walk(json, &bounded(columns), &mut decoded, layer);
     decoded.oddities.merge(&lenient::take_oddities());
     decoded
+}
+
+/// Who is told what a record holds.
+trait Visit {
+    /// What was odd so far.
+    fn oddities(&mut self) -> &mut Oddities;
+    /// A run that stands in no other, with its text.
+    fn run(&mut self, record: &RunRecord<'_>, text: &str, columns: &Columns);
+
+    fn odd(&mut self, oddity: Oddity) {
+        self.oddities().add(oddity);
+    }
+}
+
+impl Visit for Decoded {
+    fn oddities(&mut self) -> &mut Oddities {
+        &mut self.oddities
+    }
+
+    fn run(&mut self, record: &RunRecord<'_>, _text: &str, columns: &Columns) {
+        run::flatten(record, columns, None, self);
+    }
 }
 
 /// True for text that may be JSON with runs in it.
@@ -126,38 +151,42 @@ fn bounded(columns: &Columns) -> Columns {
     Columns { session_id: name(&columns.session_id), user_id: name(&columns.user_id), ..*columns }
 }
 
-fn decode_text(json: &[u8], columns: &Columns, decoded: &mut Decoded, layer: usize) {
+/// Tells of every run in a text that stands in no other run.
+fn walk(json: &[u8], columns: &Columns, visit: &mut dyn Visit, layer: usize) {
     if layer >= MAX_LAYERS {
-        return decoded.oddities.add(Oddity::TooDeep);
+        return visit.odd(Oddity::TooDeep);
     }
     let odd_before = lenient::take_oddities();
-    decoded.oddities.merge(&odd_before);
-    let parsed = std::str::from_utf8(json).ok().and_then(|text| Parsed::of(text).ok());
-    if let Some(parsed) = parsed {
-        return decode_parsed(parsed, columns, decoded, layer);
+    visit.oddities().merge(&odd_before);
+    if let Some((text, parsed)) =
+        std::str::from_utf8(json).ok().and_then(|text| Some((text, Parsed::of(text).ok()?)))
+    {
+        return walk_parsed(text, parsed, columns, visit, layer);
     }
     // What the failed parse counted is counted again by the next one.
     lenient::take_oddities();
     let repaired = json::repair(json);
     let without_repeats;
     let parsed = if let Ok(parsed) = Parsed::of(&repaired) {
-        Ok(parsed)
+        Ok((repaired.as_str(), parsed))
     } else {
         lenient::take_oddities();
         // Repeated keys: a `Value` keeps the last of them, as Python does.
         without_repeats = serde_json::from_str::<serde_json::Value>(&repaired).map(|value| value.to_string());
         match &without_repeats {
-            Ok(text) => Parsed::of(text).map_err(|error| error.to_string()),
+            Ok(text) => {
+                Parsed::of(text).map(|parsed| (text.as_str(), parsed)).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         }
     };
     match parsed {
-        Ok(parsed) => {
-            decoded.oddities.add(Oddity::PythonJson);
-            decode_parsed(parsed, columns, decoded, layer);
+        Ok((text, parsed)) => {
+            visit.odd(Oddity::PythonJson);
+            walk_parsed(text, parsed, columns, visit, layer);
         }
-        Err(error) if error.contains("recursion limit") => decoded.oddities.add(Oddity::TooDeep),
-        Err(_) => decoded.oddities.add(Oddity::NotJson),
+        Err(error) if error.contains("recursion limit") => visit.odd(Oddity::TooDeep),
+        Err(_) => visit.odd(Oddity::NotJson),
     }
 }
 
@@ -182,54 +211,54 @@ impl<'a> Parsed<'a> {
     }
 }
 
-fn decode_parsed(parsed: Parsed<'_>, columns: &Columns, decoded: &mut Decoded, layer: usize) {
+fn walk_parsed(text: &str, parsed: Parsed<'_>, columns: &Columns, visit: &mut dyn Visit, layer: usize) {
     match parsed {
-        Parsed::Run(record) => decode_object(&record, columns, decoded, layer),
+        Parsed::Run(record) => walk_object(text, &record, columns, visit, layer),
         Parsed::List(items) => {
             for (place, item) in items.into_iter().enumerate() {
                 let index = columns.index.or(i64::try_from(place).ok());
-                decode_text(item.get().as_bytes(), &Columns { index, ..columns.clone() }, decoded, layer + 1);
+                walk(item.get().as_bytes(), &Columns { index, ..columns.clone() }, visit, layer + 1);
             }
         }
         Parsed::Text(text) if starts_value(&text) => {
-            decode_text(text.as_bytes(), columns, decoded, layer + 1);
+            walk(text.as_bytes(), columns, visit, layer + 1);
         }
         // An unset JSON column holds `null`.
         Parsed::Null if layer > 0 || *columns != Columns::default() => {}
-        Parsed::Text(_) | Parsed::Null | Parsed::Other => decoded.oddities.add(Oddity::NotARun),
+        Parsed::Text(_) | Parsed::Null | Parsed::Other => visit.odd(Oddity::NotARun),
     }
 }
 
-fn decode_object(record: &RunRecord<'_>, columns: &Columns, decoded: &mut Decoded, layer: usize) {
+fn walk_object(text: &str, record: &RunRecord<'_>, columns: &Columns, visit: &mut dyn Visit, layer: usize) {
     let columns = columns_of(record, columns);
     if let Some(run_data) = record.run_data {
-        return decode_text(run_data.get().as_bytes(), &columns, decoded, layer + 1);
+        return walk(run_data.get().as_bytes(), &columns, visit, layer + 1);
     }
     if let (Some(runs), None) = (record.runs, record.run_id.as_str()) {
         let columns = Columns { stored_at_s: None, index: None, ..columns };
-        return decode_text(runs.get().as_bytes(), &columns, decoded, layer + 1);
+        return walk(runs.get().as_bytes(), &columns, visit, layer + 1);
     }
     if record.event.as_str().is_some() {
         // 1.x marks its runs as events too, and its metrics are lists.
         let legacy = record.metrics.0.as_ref().is_some_and(run::is_legacy);
-        return decoded.oddities.add(if legacy { Oddity::AgnoV1 } else { Oddity::StreamEvent });
+        return visit.odd(if legacy { Oddity::AgnoV1 } else { Oddity::StreamEvent });
     }
     if is_v1(record) {
-        return decoded.oddities.add(Oddity::AgnoV1);
+        return visit.odd(Oddity::AgnoV1);
     }
     if record.run_id.as_str().is_none() {
         let is_session = record.session_type.as_str().is_some();
         let looks_like_run = record.status.as_str().is_some() && !record.messages.0.is_empty();
         return match (is_session, looks_like_run) {
             (true, _) => {}
-            (false, true) => decoded.oddities.add(Oddity::NoRunId),
-            (false, false) => decoded.oddities.add(Oddity::NotARun),
+            (false, true) => visit.odd(Oddity::NoRunId),
+            (false, false) => visit.odd(Oddity::NotARun),
         };
     }
     if !is_agnos(record) {
-        return decoded.oddities.add(Oddity::NotARun);
+        return visit.odd(Oddity::NotARun);
     }
-    run::flatten(record, &columns, None, decoded);
+    visit.run(record, text, &columns);
 }
 
 /// True for an object with more of a run than an id: other programs have runs too.

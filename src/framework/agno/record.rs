@@ -140,7 +140,14 @@ pub(super) struct ToolMetricsRecord {
 #[serde(default)]
 pub(super) struct DelegationRecord<'a> {
     #[serde(borrow)]
-    pub(super) member_id: Text<'a>,
+    pub(super) member_id: Option<&'a RawValue>,
+}
+
+/// What [`strip`](super::strip) puts in the place of a text that is only ever compared.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct HashRecord {
+    #[serde(rename = "agno_otel_hash")]
+    pub(super) hash: Option<u64>,
 }
 
 /// `Metrics`, `MessageMetrics`, `RunMetrics` and `ModelMetrics` in one: which fields are there tells which it is.

@@ -251,7 +251,9 @@ fn traceparent(metadata: Option<&RawValue>) -> Option<String> {
         traceparent: Text<'a>,
     }
     let raw = metadata.filter(|raw| raw.get().contains("traceparent"))?;
-    serde_json::from_str::<Metadata<'_>>(raw.get()).ok()?.traceparent.owned()
+    let found = serde_json::from_str::<Metadata<'_>>(raw.get()).ok()?.traceparent.owned();
+    // Anything but a word could be content.
+    found.filter(|text| super::is_word(text))
 }
 
 fn moments(record: &RunRecord<'_>, run: &Run, oddities: &mut Oddities) -> Vec<Moment> {

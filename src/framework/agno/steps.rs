@@ -13,7 +13,7 @@ use crate::model::step::Spender;
 use crate::model::{RunKind, Step};
 
 /// Steps within steps, lists within lists: a nested workflow in a loop in a condition is five.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// What `step_results` says.
 #[derive(Debug, Default)]

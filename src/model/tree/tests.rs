@@ -120,7 +120,7 @@ fn delegation(member: Option<&str>) -> ToolCall {
         name: "delegate_task_to_member".to_owned(),
         executed: true,
         delegates: true,
-        member_id: member.map(str::to_owned),
+        member_hash: member.map(name_hash),
         ..ToolCall::default()
     }
 }

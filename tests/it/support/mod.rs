@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod canaries;
+pub(crate) mod client;
 pub(crate) mod invariants;
 pub(crate) mod mutation;
 pub(crate) mod points;

@@ -166,10 +166,11 @@ fn tools_that_hand_work_on_say_to_whom_and_what_came_back() {
     let of = |name: &str, child: Value| {
         let said = json!({"tool_call_id": "t", "tool_name": name, "tool_args": arguments,
             "result": " found ", "child_run_id": child});
-        let ToolCall { delegates, member_id, result_hash, .. } = tool(&said, None);
-        (delegates, member_id, result_hash.is_some())
+        let ToolCall { delegates, member_hash, result_hash, .. } = tool(&said, None);
+        (delegates, member_hash, result_hash.is_some())
     };
-    let to_ann = || (true, Some("Ann".to_owned()), true);
+    let ann = crate::model::tree::name_hash("Ann");
+    let to_ann = || (true, Some(ann), true);
     for name in [
         "delegate_task_to_member",
         "transfer_task_to_member",
@@ -185,7 +186,7 @@ fn tools_that_hand_work_on_say_to_whom_and_what_came_back() {
     let run = run(&json!({"messages": [{"role": "tool", "tool_call_id": "t", "content": "found",
         "tool_name": "execute_task", "tool_args": arguments}]}));
     let alone = &run.tools[0];
-    assert_eq!((alone.delegates, alone.member_id.as_deref()), (true, Some("Ann")));
+    assert_eq!((alone.delegates, alone.member_hash), (true, Some(ann)));
     let same = json!({"tool_call_id": "t", "tool_name": "execute_task", "result": " found "});
     assert_eq!(alone.result_hash, tool(&same, None).result_hash, "but for the space around it");
     let empty = json!({"tool_call_id": "t", "tool_name": "execute_task", "result": " "});
