@@ -105,8 +105,9 @@ impl Follower {
     /// again with the next look. So is one that another process follows.
     pub async fn look(&mut self, following: &Following) -> Result<(), state::Error> {
         let path = self.name();
-        let problem = match self.look_once(following).await {
-            Ok(_) => {
+        let problem = match self.look_if_due(following).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {
                 match self.problem.take() {
                     Some(Problem::StandsBy) => info!(path = %path.display(), "leads now"),
                     Some(Problem::Other(_)) => info!(path = %path.display(), "can be read again"),
@@ -134,10 +135,15 @@ impl Follower {
 
     /// Notes what is new. What was noted before an error stays noted.
     pub async fn look_once(&mut self, following: &Following) -> Result<Look, Error> {
+        Ok(self.look_if_due(following).await?.unwrap_or_default())
+    }
+
+    /// None: it is as it was, or it is not yet time to ask.
+    async fn look_if_due(&mut self, following: &Following) -> Result<Option<Look>, Error> {
         let key = self.key();
         match self.watch.has_changed(self.again).await {
             Ok(true) => {}
-            Ok(false) => return Ok(Look::default()),
+            Ok(false) => return Ok(None),
             Err(error) => {
                 // What is not there yet holds nothing that was there before us.
                 if matches!(&error, source::Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
@@ -152,7 +158,7 @@ impl Follower {
         self.ended(looked.is_ok());
         let look = looked?;
         following.note(&look);
-        Ok(look)
+        Ok(Some(look))
     }
 
     fn ended(&mut self, well: bool) {

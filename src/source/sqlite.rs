@@ -34,6 +34,7 @@ pub(super) fn read(
     tables: &Tables,
     accept: &mut (dyn FnMut(Spot, Record) + Send),
 ) -> Result<Source, Error> {
+    tell_of_lacking_log(path)?;
     let source = open(path, tables, LOCK_PATIENCE)?;
     for (number, part) in (0..).zip(&source.parts) {
         if let (Part::Rows(rows), Some(database)) = (part, &source.database) {
@@ -81,6 +82,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn of(path: &Path) -> Result<Self, Error> {
+        tell_of_lacking_log(path)?;
         Ok(Self { database: Database::open(path, FOLLOW_PATIENCE)?, version: None })
     }
 
@@ -100,14 +102,6 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, Error> {
-        let lacks_log = lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        if lacks_log {
-            tracing::info!(
-                path = %path.display(),
-                "is in WAL mode without a -wal file: all is there if its application has ended; of a copy runs may be \
-                 missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
-            );
-        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let connection = Connection::open_with_flags(path, flags)?;
@@ -287,12 +281,28 @@ fn mark_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
     })
 }
 
-/// True for a database in WAL mode whose log is not beside it.
+/// True for a database in WAL mode whose log is not beside it. Reads the file itself, so not while it is open: to close it
+/// would take SQLite's locks away.
 pub(super) fn lacks_log(path: &Path) -> io::Result<bool> {
-    // A link's log stands beside what it leads to.
+    Ok(is_in_wal_mode(path)? && !log_of(path)?.try_exists()?)
+}
+
+fn tell_of_lacking_log(path: &Path) -> Result<(), Error> {
+    if lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })? {
+        tracing::info!(
+            path = %path.display(),
+            "is in WAL mode without a -wal file: all is there if its application has ended; of a copy runs may be \
+             missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
+        );
+    }
+    Ok(())
+}
+
+/// Where the log of a database in WAL mode is. A link's stands beside what it leads to.
+pub(super) fn log_of(path: &Path) -> io::Result<PathBuf> {
     let mut log = path.canonicalize()?.into_os_string();
     log.push("-wal");
-    Ok(is_in_wal_mode(path)? && !Path::new(&log).try_exists()?)
+    Ok(log.into())
 }
 
 /// The versions of the format needed to write and to read: 2 is WAL.

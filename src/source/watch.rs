@@ -159,6 +159,8 @@ struct Files {
     database: Option<sqlite::Watch>,
     /// What the system says of the files: which they are, how long, when written.
     files: Vec<(u64, u64, u64, i128)>,
+    /// Which file is the database's log. Where it is another, what was opened reads one that nobody writes any more.
+    log: Option<(u64, u64)>,
 }
 
 impl Files {
@@ -168,6 +170,9 @@ impl Files {
 
     fn open(&self, tables: &Tables) -> Result<Option<Source>, Error> {
         let path = &self.path;
+        if self.database.is_some() {
+            return sqlite::follow(path, tables).map(Some);
+        }
         let failed = |source| Error::Read { path: path.clone(), source };
         let metadata = std::fs::metadata(path).map_err(failed)?;
         let is_database =
@@ -188,24 +193,32 @@ impl Files {
         };
         let replaced = !is_same_file(&self.files, &files);
         let touched = std::mem::replace(&mut self.files, files) != self.files;
-        if !path.is_file() || !is_sqlite(path).map_err(failed)? {
-            self.database = None;
-            return Ok(touched);
-        }
-        if replaced {
+        if replaced || self.log != log(path) {
             self.database = None;
         }
-        let watch = match &mut self.database {
-            Some(watch) => watch,
-            none => none.insert(sqlite::Watch::of(path)?),
-        };
-        watch.has_changed()
+        // What SQLite has open is not opened beside it: to close that again would take its locks away, and who writes would
+        // remove the log from under it.
+        if self.database.is_none() {
+            if !metadata.is_file() || !is_sqlite(path).map_err(failed)? {
+                return Ok(touched);
+            }
+            self.database = Some(sqlite::Watch::of(path)?);
+        }
+        let changed = self.database.as_mut().map_or(Ok(touched), sqlite::Watch::has_changed);
+        self.log = log(path);
+        changed
     }
 
     /// Which file it is, as far as the system knows.
     fn identity(&self) -> String {
         self.files.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
     }
+}
+
+/// Which file is the log of a database, if it has one.
+fn log(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(sqlite::log_of(path).ok()?).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// What the system says of a file, or of a folder and the files in it.

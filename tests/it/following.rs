@@ -219,6 +219,24 @@ fn what_is_written_is_counted_and_sent_soon_and_once() {
 }
 
 #[test]
+fn writers_that_come_and_go_in_wal_mode_are_followed() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    Connection::open(&place.database).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+    let one = tokens(&place.database);
+    let more = ["--history", "count"];
+    let child =
+        follow(&receiver.url(), &place.state(), &[&place.database], &more).spawn().map(Running).unwrap();
+    wait_until("what was there", || usage(&receiver) == one);
+    for copy in 1..5 {
+        // Who writes opens it, and is the last to close it, if we do not show that we are there.
+        add_copy(&place.database, copy);
+        wait_until("a copy", || usage(&receiver) == i64::from(copy + 1) * one);
+    }
+    let said = stop(child, 143);
+    assert!(said.matches("without a -wal file").count() <= 1, "{said}");
+}
+
+#[test]
 fn history_is_counted_where_that_is_asked_for_and_only_traced_where_that_is() {
     for (mode, counted, traced) in [("count", true, true), ("traces", false, true), ("skip", false, false)] {
         let (place, receiver) = (Place::of(TEAM), Receiver::start());

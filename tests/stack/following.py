@@ -8,7 +8,7 @@ import uuid
 
 import support
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 
 
 class Follower:

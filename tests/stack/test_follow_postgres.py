@@ -10,7 +10,6 @@ import time
 from collections import Counter
 
 import following
-import psycopg
 import pytest
 import support
 from conftest import free_ports
@@ -31,8 +30,10 @@ def database(postgres, request):
     postgres.create(name)
     with postgres.connect(name) as connection:
         connection.execute(TABLE)
-        connection.name, connection.reader = name, postgres.reader(name, "public", "agno_runs")
-        yield connection
+    connection = postgres.connect(name)
+    connection.name, connection.reader = name, postgres.reader(name, "public", "agno_runs")
+    yield connection
+    connection.close()
 
 
 def add(connection, *runs, at=1_700_000_000):
@@ -158,18 +159,18 @@ def test_rows_are_told_apart_whatever_happens_to_them(database, receiver, follow
 
 
 def test_a_server_that_stops_is_said_once_and_its_return_too(postgres, database, receiver, follow):
+    name = database.name
     follower = follow(database.reader).start().wait_for_contact()
     total = add(database, run(10))
     settles(receiver, total)
     for how in (signal.SIGINT, signal.SIGQUIT):
         before = len(follower.said())
-        database.close()
         postgres.halt(how)
         follower.wait_for("refused", before)
         postgres.resume()
         follower.wait_for("can be read again", before)
-        database = postgres.connect(database.info.dbname)
-        total += add(database, run(10))
+        with postgres.connect(name) as connection:
+            total += add(connection, run(10))
         settles(receiver, total)
         assert follower.said()[before:].count("refused") == 1
     follower.stop()
@@ -198,8 +199,7 @@ def test_one_leads_and_the_other_stands_by_until_it_is_killed(database, receiver
     total += add(database, run(300))
     settles(receiver, total)
     first.kill()
-    second.start()
-    second.wait_for("may have counted", before=0)
+    second.start("may have counted")
     total += add(database, run(400))
     settles(receiver, total)
     second.stop()
