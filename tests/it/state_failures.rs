@@ -175,7 +175,7 @@ fn damage(path: &Path, numbers: &mut Numbers) -> String {
     }
     let length = bytes.len() as u64;
     let at = |place: u64| usize::try_from(place).unwrap();
-    let what = match numbers.below(3) {
+    let what = match numbers.below(4) {
         0 => {
             let kept = numbers.below(length);
             bytes.truncate(at(kept));
@@ -186,6 +186,14 @@ fn damage(path: &Path, numbers: &mut Numbers) -> String {
             let end = at(((page + 1) * PAGE).min(length));
             bytes[at(page * PAGE)..end].fill(0);
             format!("page {page} of {length} bytes zeroed")
+        }
+        2 => {
+            // Rows can be gone without a trace.
+            let page = numbers.below(length.div_ceil(PAGE));
+            let header = if page == 0 { 100 } else { page * PAGE };
+            let place = at(header + numbers.below(8)).min(bytes.len() - 1);
+            bytes[place] ^= 1 << numbers.below(8);
+            format!("a bit of byte {place} flipped")
         }
         _ => {
             let page = numbers.below(length.div_ceil(PAGE));
