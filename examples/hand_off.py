@@ -52,10 +52,10 @@ class HandOff:
             self.headers["Authorization"] = f"Bearer {token}"
         # Straight to it: no proxy has business with what runs hold.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self.lock = threading.Lock()
-        self.pid = None
-        self.start()
+        self.begin()
         atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):  # servers fork their workers, and threads do not come along
+            os.register_at_fork(after_in_child=self.begin)
 
     # What an application calls.
 
@@ -120,7 +120,7 @@ class HandOff:
     def close(self, seconds=END_WITHIN_SECONDS):
         """Waits until all was handed over, and not longer than this. Returns how many runs were not."""
         end = time.monotonic() + seconds
-        while self.queue.unfinished_tasks and self.pid == os.getpid() and time.monotonic() < end:
+        while self.queue.unfinished_tasks and time.monotonic() < end:
             time.sleep(0.02)
         left = self.queue.unfinished_tasks
         if left:
@@ -186,12 +186,15 @@ class HandOff:
 
     # How it is handed over.
 
+    def begin(self):
+        self.lock, self.thread = threading.Lock(), None
+        self.known, self.queue = {}, queue.Queue(QUEUED_RUNS)
+
     def start(self):
-        """Starts the thread, and anew in a process that was forked since."""
         with self.lock:
-            if self.pid != os.getpid():
-                self.pid, self.known, self.queue = os.getpid(), {}, queue.Queue(QUEUED_RUNS)
-                threading.Thread(target=self.work, name="agno-otel", daemon=True).start()
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.work, name="agno-otel", daemon=True)
+                self.thread.start()
 
     def work(self):
         waiting = None

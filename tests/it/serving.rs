@@ -340,6 +340,30 @@ fn nothing_is_taken_while_the_outbox_is_full_and_who_asks_is_told_so() {
 }
 
 #[test]
+fn who_comes_while_too_many_are_under_way_is_told_to_come_again() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let serving = serve(&receiver, &place, &[]);
+    // Bodies that are begun, and not ended.
+    let begun: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = serving.connect();
+            stream.write_all(b"POST /v1/runs HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{").unwrap();
+            stream
+        })
+        .collect();
+    let mut refused = serving.post("{}");
+    wait_until("too many", || {
+        refused = serving.post("{}");
+        refused.status == 429
+    });
+    assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+    assert_eq!(serving.get("/healthz").status, 200);
+    drop(begun);
+    wait_until("a turn", || serving.post(copy(0)).status == 200);
+    serving.stop();
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_named() {
     let (place, receiver) = (Place::of(TEAM), Receiver::start());
     let missing = place.folder.path().join("missing.db").display().to_string();

@@ -76,6 +76,23 @@ def test_what_agnos_example_prints_is_what_the_spans_say(handed):
                 assert said[f"provider_metrics.{name}"] == figure
 
 
+def test_a_forked_worker_hands_over_too(stack, tmp_path):
+    code = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); from hand_off import HandOff\n"
+        "one = HandOff(sys.argv[2], token='t-1'); run = lambda id: {'run_id': id, 'agent_id': 'a', 'status': 'COMPLETED'}\n"
+        "one.put(run('parent')); child = os.fork()\n"
+        "one.put(run('child' if child == 0 else 'again')); left = one.close(10)\n"
+        "sys.exit(left or (child and os.waitpid(child, 0)[1]))\n"
+    )
+    with Bridge(tmp_path, "forked", stack.otlp) as bridge:
+        command = ["python3", "-c", code, support.REPO / "examples", bridge.url]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        runs = lambda: stack.prometheus.spend("agno_runs_total", "forked").get("forked")
+        support.wait_until(lambda: runs() == 3, "three runs")
+        bridge.stop()
+
+
 def test_nobody_to_hand_over_to_costs_the_agents_nothing(tmp_path):
     """Nobody listens; the application notices by its log alone."""
     code = (
