@@ -147,6 +147,7 @@ fn a_session_is_named_and_shown_by_its_first_run_and_holds_what_all_of_them_spen
         output_tokens: tokens + 1,
         runs,
         duration_ns: 3_000_000_000 * runs,
+        ..SessionShare::default()
     };
     let named = |name: &str| vec![("agent", name.to_owned())];
     let shown = Exemplar { trace_id: [1; 16], span_id: [2; 8], conversation: None, value: 0 };

@@ -15,7 +15,7 @@ const TOKENS: Tokens = Tokens {
 };
 
 fn usage(role: &str, tokens: Tokens) -> Usage {
-    Usage { role: role.to_owned(), provider: None, model: None, spender: None, tokens }
+    Usage { role: role.to_owned(), tokens, ..Usage::default() }
 }
 
 fn call(key: &str, role: &str, tokens: Tokens) -> ModelCall {
@@ -59,7 +59,8 @@ fn counted(run: &Run, settings: Settings, metric: &Metric, attribute: &str) -> V
             let value = value.unwrap_or("-");
             match count {
                 Count::Birth => format!("{value} born"),
-                Count::Share(share) => format!("{value} {share}"),
+                Count::Share(share) | Count::Priced { value: Some(share), .. } => format!("{value} {share}"),
+                Count::Priced { value: None, .. } => format!("{value} unknown"),
                 Count::Once { key, value: much } => format!("{value} {key} {much}"),
             }
         })
@@ -173,7 +174,13 @@ fn a_run_is_counted_once_by_its_status_and_what_it_did_by_its_kind() {
 #[test]
 fn of_a_session_only_top_level_runs_are_runs_and_take_time() {
     let run = Run { usage: vec![usage("model", TOKENS)], ..run(RunKind::Agent) };
-    let share = |runs, duration_ns| SessionShare { input_tokens: 7, output_tokens: 24, runs, duration_ns };
+    let share = |runs, duration_ns| SessionShare {
+        input_tokens: 7,
+        output_tokens: 24,
+        runs,
+        duration_ns,
+        ..SessionShare::default()
+    };
     let named = vec![(names::AGENT_NAME, "Ann".to_owned()), (names::RUN_KIND, "agent".to_owned())];
     assert_eq!(session_share(&run, true), (share(1, 900), named.clone()));
     assert_eq!(session_share(&run, false), (share(0, 0), named));

@@ -22,7 +22,7 @@ const TOKENS: Tokens = Tokens {
 };
 
 fn usage(tokens: Tokens) -> Vec<Usage> {
-    vec![Usage { role: "model".to_owned(), provider: None, model: None, spender: None, tokens }]
+    vec![Usage { role: "model".to_owned(), tokens, ..Usage::default() }]
 }
 
 /// A run of the session `s`, the so-manieth in it, that spent so much.
