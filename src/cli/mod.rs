@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, what is shown.
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
+mod bill;
 mod demo;
 mod environment;
 mod named;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -31,6 +33,7 @@ use crate::export::TlsError;
 use crate::export::print::plain;
 use crate::framework::Oddities;
 use crate::intake::{Survey, Surveyed};
+use crate::money::Prices;
 use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, follow, observe, source};
@@ -64,6 +67,8 @@ enum Command {
     DeadLetters(status::Letters),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
+    /// Say what runs cost: tokens × price = amount, by model. Sends nothing.
+    Bill(bill::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
@@ -308,6 +313,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Status(arguments) => status::status(&arguments, file),
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,
+            Command::Bill(arguments) => bill::run(arguments, file).await,
             Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };
@@ -380,6 +386,11 @@ impl Destination {
             observe: self.own.observe,
         }
     }
+}
+
+/// What models cost, as the file has it beside the embedded table.
+fn prices(file: &File) -> Arc<Prices> {
+    Arc::new(file.sections.prices())
 }
 
 /// Whose telemetry it is. Without a state file every invocation is an instance of its own.

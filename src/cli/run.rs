@@ -140,6 +140,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         settings,
         patience: Patience { parent_ns: END_NS, end_ns: END_NS },
         outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
+        prices: super::prices(file),
         clock,
     };
     let every = arguments.metrics_every.map(Duration::from_secs);

@@ -59,6 +59,14 @@ pub struct Gathered {
 /// Tokens without a known price, by provider and model.
 pub type Unpriced = BTreeMap<(String, String), u64>;
 
+/// Adds tokens without a known price to others.
+pub fn add_unpriced(all: &mut Unpriced, more: &Unpriced) {
+    for (model, tokens) in more {
+        let sum = all.entry(model.clone()).or_default();
+        *sum = sum.saturating_add(*tokens);
+    }
+}
+
 /// How what a run spent is to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {

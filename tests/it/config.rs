@@ -300,6 +300,7 @@ fn the_example_says_the_defaults() {
     assert_eq!((&said.content, said.names), (&default.content, default.names));
     assert_eq!((&said.send, said.observe, &said.source), (&default.send, default.observe, &default.source));
     assert_eq!((&said.run, &said.state), (&default.run, &default.state));
+    assert_eq!((said.prices, &said.price), (default.prices, &default.price));
 }
 
 #[test]
@@ -320,7 +321,7 @@ fn the_example_says_every_key_and_no_other() {
         // What the code knows there, it says of a key that it does not.
         let header = match section {
             "" => String::new(),
-            "source" => "[[source]]\n".to_owned(),
+            "source" | "price" => format!("[[{section}]]\n"),
             section => format!("[{section}]\n"),
         };
         let known = match parsed(&format!("{header}no-such-key = 1\n")) {

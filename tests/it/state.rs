@@ -202,7 +202,9 @@ fn what_was_paid_stays_paid_whatever_prices_are_by_now() {
         let part = state.part("agno.db\nagno_runs", "").unwrap();
         see(&mut state, part, at, record, History::Count);
         let mut intake = Intake::default().priced(prices);
-        all.iter().for_each(|record| intake.accept(record));
+        for record in all {
+            intake.accept(record);
+        }
         let gathered = intake.finish(RECEIVED_NS);
         let due = state.due(RECEIVED_NS, 9).unwrap();
         let said = (&Resource::default(), Settings::default());
