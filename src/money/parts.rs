@@ -188,7 +188,8 @@ impl Rates {
         let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| parts.get(*kind) > 0).collect();
         let weights: Vec<u128> = kinds.iter().map(|kind| self.weight(*kind, parts)).collect();
         let of_kinds = kinds.iter().zip(divide(cost_nano_usd - request, &weights)).map(|(kind, nano_usd)| {
-            Item { kind: Some(*kind), count: parts.get(*kind), rate: self.get(*kind), nano_usd }
+            let rate = factor.left_of(self.get(*kind));
+            Item { kind: Some(*kind), count: parts.get(*kind), rate, nano_usd }
         });
         let of_request = (request > 0).then_some(Item {
             kind: None,

@@ -463,6 +463,7 @@ fn prices_of_the_config_file_are_on_bills_spans_and_in_summaries() {
     let bill: Value = serde_json::from_str(&with("bill")).unwrap();
     // Half of what is published, and 40 × 100 + 2 × 1000.
     assert_eq!(bill["total_nano_usd"].as_u64(), Some(15_908_600 / 2 + 6_000_000));
+    assert_eq!(bill["lines"][0]["usd_per_million"].as_f64(), Some(1.5));
     let of_mock = |line: &&Value| line["model"] == "mock-fast";
     let sources = bill["lines"].as_array().unwrap();
     assert!(sources.iter().filter(of_mock).all(|line| line["source"] == "config"));
