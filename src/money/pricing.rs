@@ -4,6 +4,8 @@
 //! usage costs what its calls cost. Where calls do not add up to what is counted, what is counted is priced as a whole, and
 //! its calls have shares of it.
 
+use std::collections::BTreeMap;
+
 use super::{Call, Prices};
 use crate::model::cost::{Cost, divide, stated_nano_usd};
 use crate::model::step::Scalar;
@@ -44,39 +46,29 @@ pub(super) struct Charge<'r> {
     pub(super) stated_nano_usd: Option<u64>,
 }
 
-/// A run's usages, those of the same key together.
+/// What usages and their calls have in common: role, provider, model, and the step of a workflow.
+type Key<'r> = (&'r str, Option<&'r str>, Option<&'r str>, Option<usize>);
+
+/// A run's usages, those of the same key together, in the order of the first of each.
 pub(super) fn groups(run: &Run) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for (at, usage) in run.usage.iter().enumerate() {
-        let is_its = |group: &&mut Group| {
-            group
-                .usages
-                .first()
-                .and_then(|first| run.usage.get(*first))
-                .is_some_and(|first| is_same(first, usage))
-        };
-        if let Some(group) = groups.iter_mut().find(is_its) {
-            group.usages.push(at);
-        } else {
-            let calls = run.calls.iter().enumerate().filter(|(_, call)| is_of(call, usage));
-            groups.push(Group { usages: vec![at], calls: calls.map(|(at, _)| at).collect() });
+    let mut places = BTreeMap::<Key<'_>, usize>::new();
+    for (at, Usage { role, provider, model, spender, .. }) in run.usage.iter().enumerate() {
+        let step = spender.as_ref().map(|spender| spender.step);
+        let place =
+            *places.entry((role, provider.as_deref(), model.as_deref(), step)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.usages.push(at),
+            None => groups.push(Group { usages: vec![at], calls: Vec::new() }),
+        }
+    }
+    for (at, ModelCall { role, provider, model, step, .. }) in run.calls.iter().enumerate() {
+        let place = places.get(&(role, provider.as_deref(), model.as_deref(), *step));
+        if let Some(group) = place.and_then(|place| groups.get_mut(*place)) {
+            group.calls.push(at);
         }
     }
     groups
-}
-
-fn step(usage: &Usage) -> Option<usize> {
-    usage.spender.as_ref().map(|spender| spender.step)
-}
-
-fn is_same(one: &Usage, other: &Usage) -> bool {
-    (&one.role, &one.provider, &one.model, step(one))
-        == (&other.role, &other.provider, &other.model, step(other))
-}
-
-fn is_of(call: &ModelCall, usage: &Usage) -> bool {
-    (&call.role, &call.provider, &call.model, call.step)
-        == (&usage.role, &usage.provider, &usage.model, step(usage))
 }
 
 impl Group {
