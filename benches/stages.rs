@@ -17,6 +17,8 @@ use agno_otel::{Gathered, Intake, Ledger, Record, Settings};
 
 /// Three model calls and three tools, as `to_dict()` writes them.
 const RUN: &str = include_str!("../tests/fixtures/agno/3.1.10/tools_multi.run.json");
+/// A model with a price.
+const MODEL: &str = "gpt-4o";
 const NOW_NS: u64 = 1_800_000_000_000_000_000;
 
 /// What a reader of Agno's runs would at least parse: the yardstick. Content is passed over.
@@ -101,7 +103,7 @@ fn encode(gathered: &Gathered) -> usize {
 
 /// The run with texts so long that the record has this many bytes.
 fn lengthened(bytes: usize) -> Vec<u8> {
-    let mut run: serde_json::Value = serde_json::from_str(RUN).unwrap();
+    let mut run: serde_json::Value = serde_json::from_str(&RUN.replace("gpt-mock", MODEL)).unwrap();
     let short = run.to_string().len();
     let messages = run.get_mut("messages").unwrap().as_array_mut().unwrap();
     let each = bytes.saturating_sub(short) / messages.len();

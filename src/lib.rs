@@ -9,7 +9,8 @@
 //!       source            where records come from      (transports)
 //!         |
 //!       intake ---------- framework   what they mean      (Agno's words)     \
-//!         |               model       what the agent did  (our words)         } pure
+//!         |               model       what the agent did  (our words)         |
+//!         |               money       what it cost           | pure
 //!         |               otel        said for OTLP       (OpenTelemetry's)  /
 //!         v
 //!       ledger            what has been counted: the source of every metric value
@@ -47,6 +48,7 @@ pub mod framework;
 pub mod intake;
 pub mod ledger;
 pub mod model;
+pub mod money;
 pub mod otel;
 pub mod source;
 mod stable_hash;

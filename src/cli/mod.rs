@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, what is shown.
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are their help text")]
 
+mod bill;
 mod check;
 mod demo;
 mod environment;
@@ -20,6 +21,7 @@ mod terminal;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,6 +35,7 @@ use crate::export::TlsError;
 use crate::export::print::plain;
 use crate::framework::Oddities;
 use crate::intake::{Survey, Surveyed};
+use crate::money::Prices;
 use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
 use crate::otel::{Mode, Policy, Resource, Settings};
 use crate::{config, follow, observe, serve, source};
@@ -70,6 +73,8 @@ enum Command {
     DeadLetters(status::Letters),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
+    /// Say what runs cost: tokens × price = amount, by model. Sends nothing.
+    Bill(bill::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
@@ -310,6 +315,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Status(arguments) => status::status(&arguments, file),
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,
+            Command::Bill(arguments) => bill::run(arguments, file).await,
             Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };
@@ -374,6 +380,11 @@ impl Destination {
             ..Flags::default()
         }
     }
+}
+
+/// What models cost, as the file has it beside the embedded table.
+fn prices(file: &File) -> Arc<Prices> {
+    Arc::new(file.sections.prices())
 }
 
 /// Whose telemetry it is. Without a state file every invocation is an instance of its own.

@@ -45,6 +45,7 @@ pub(super) async fn send(
         // A parent that is in none of the sources will not come. An end may be seen by another `send`, or a `run`.
         patience: Patience { parent_ns: 0, end_ns: END_NS },
         outbox_limit: u64::MAX,
+        prices: super::prices(config.file),
         clock,
     };
     let mut look = look(&following, &mut followers).await?;
@@ -85,6 +86,8 @@ pub(super) async fn send(
         known: Some(look.known),
         runs: tally.runs,
         tokens: tally.tokens,
+        cost: tally.cost,
+        unpriced: tally.unpriced,
         traces: tally.traces,
         spans: tally.spans,
         series,

@@ -20,7 +20,11 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         Command::Send(arguments) => arguments.observed(file)?,
         Command::Demo(arguments) => arguments.observed(file)?,
         Command::Run(arguments) => arguments.observed(file)?,
-        Command::Check(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => None,
+        Command::Check(_)
+        | Command::Status(_)
+        | Command::DeadLetters(_)
+        | Command::Show(_)
+        | Command::Bill(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -48,7 +52,8 @@ pub(super) fn span(command: &Command) -> Span {
         | Command::Check(_)
         | Command::Status(_)
         | Command::DeadLetters(_)
-        | Command::Show(_) => Span::none(),
+        | Command::Show(_)
+        | Command::Bill(_) => Span::none(),
     }
 }
 

@@ -16,9 +16,9 @@ use crate::delivery::{self, DeadLetters, Delivery, Report};
 use crate::export::otlp_json::{self, OtlpJson};
 use crate::export::{Exporter, Request, Signal, TlsError};
 use crate::framework::Oddities;
-use crate::intake::{self, Gathered, Surveyed, count_reading};
+use crate::intake::{self, Gathered, Surveyed, Unpriced, count_reading};
 use crate::ledger::Ledger;
-use crate::model::{RunKind, Tokens};
+use crate::model::{Cost, RunKind, Tokens};
 use crate::observe::{About, Underway};
 use crate::otel::names;
 use crate::otel::request::{Chunk, metric_chunks, view_chunks};
@@ -116,7 +116,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         let dead_letters = dead_letters.map_or(DeadLetters::Nowhere, DeadLetters::File);
         Way::Endpoint(Box::new(delivery(config.destination()?, patience, dead_letters, clock)?))
     };
-    let surveyed = super::survey(&sources).await?;
+    let surveyed = super::survey(&sources).await?.priced(&super::prices(file));
     let resource = super::resource(config);
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
     let progress = bar(surveyed.len());
@@ -196,6 +196,8 @@ pub(super) struct Sent {
     /// Runs of agents, teams and workflows.
     pub(super) runs: [usize; 3],
     pub(super) tokens: Tokens,
+    pub(super) cost: Option<Cost>,
+    pub(super) unpriced: Unpriced,
     pub(super) traces: u64,
     pub(super) spans: u64,
     pub(super) series: usize,
@@ -249,6 +251,8 @@ impl<'o> Outgoing<'o> {
         self.ledger.forget_runs();
         self.sent.oddities.merge(&gathered.oddities);
         self.sent.tokens += gathered.tokens();
+        self.sent.cost = Cost::sum(self.sent.cost.into_iter().chain(gathered.cost()));
+        intake::add_unpriced(&mut self.sent.unpriced, &gathered.unpriced());
         let kinds = [RunKind::Agent, RunKind::Team, RunKind::Workflow];
         for (count, kind) in self.sent.runs.iter_mut().zip(kinds) {
             *count += gathered.runs(kind);

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let flags = Flags::default();
     let config = Config { flags: &flags, environment: &super::variable, file };
     let settings = arguments.said.settings(config)?;
-    let surveyed = super::survey(&arguments.sources.or_those_of(file)?).await?;
+    let surveyed = super::survey(&arguments.sources.or_those_of(file)?).await?.priced(&super::prices(file));
     let mut shown = if arguments.json {
         super::environment::expect_utf8()?;
         Shown::Json(OtlpJson::create(Path::new("-")), super::resource(config))

@@ -6,7 +6,13 @@ use serde_json::json;
 
 use super::send::Sent;
 use crate::delivery;
+use crate::intake::Unpriced;
+use crate::model::Cost;
+use crate::model::cost::{self, NANO_PER_USD, usd};
 use crate::model::tokens::CLASSES;
+
+/// How many models without a price are named.
+const NAMED: usize = 3;
 
 pub(super) struct Summary<'s> {
     pub(super) sent: &'s Sent,
@@ -34,6 +40,12 @@ impl Summary<'_> {
             .map(|&class| format!("{} {}", class.as_str(), grouped(tokens.of(class))))
             .collect();
         line("tokens", &format!("{} ({})", grouped(tokens.total()), classes.join(", ")));
+        if let Some(cost) = &sent.cost {
+            line("cost", &of_cost(cost));
+        }
+        if !sent.unpriced.is_empty() {
+            line("unpriced", &of_unpriced(&sent.unpriced));
+        }
         match sent.targets.as_slice() {
             [] => line("delivered", "nothing: no endpoint is set"),
             [file] => line("written", &format!("to {file}")),
@@ -66,6 +78,8 @@ impl Summary<'_> {
             CLASSES.iter().map(|&class| of_class(class)).collect();
         let oddities: serde_json::Map<String, serde_json::Value> =
             sent.oddities.iter().map(|(oddity, count)| (oddity.as_str().to_owned(), json!(count))).collect();
+        let model = |((provider, model), tokens): (&(String, String), &u64)| json!({"provider": provider, "model": model, "tokens": tokens});
+        let unpriced: Vec<serde_json::Value> = sent.unpriced.iter().map(model).collect();
         let mut attempts = report.traces.attempts.clone();
         for (outcome, count) in &report.metrics.attempts {
             *attempts.entry(outcome).or_default() += count;
@@ -80,6 +94,9 @@ impl Summary<'_> {
             "series": sent.series,
             "tokens": tokens_by_class,
             "total_tokens": tokens.total(),
+            "cost_usd": sent.cost.map(|cost| usd(cost.nano_usd)),
+            "cost_is_estimate": sent.cost.map(|cost| cost.is_estimate),
+            "unpriced_tokens": unpriced,
             "destinations": sent.targets,
             "requests_delivered": report.sum(|sent| sent.delivered),
             "requests_refused": report.sum(|sent| sent.refused),
@@ -93,6 +110,52 @@ impl Summary<'_> {
             "oddities": oddities,
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
+    }
+}
+
+/// An amount, whose it is, and whether it is surely so.
+fn of_cost(cost: &Cost) -> String {
+    let about = if cost.is_estimate { ", in part estimated" } else { "" };
+    let by = match cost.source {
+        cost::PROVIDER => "as the provider states",
+        cost::CONFIG => "by the prices of the config file",
+        cost::LOCAL => "models of one's own",
+        cost::MIXED => "from several sources",
+        table => table,
+    };
+    format!("{} ({by}{about})", dollars(cost.nano_usd))
+}
+
+/// How many tokens have no known price, and the models they were most spent on.
+fn of_unpriced(unpriced: &Unpriced) -> String {
+    let mut models: Vec<(&str, u64)> = Vec::new();
+    for ((provider, model), tokens) in unpriced {
+        models.push((if model.is_empty() { provider } else { model }, *tokens));
+    }
+    models.sort_by_key(|(model, tokens)| (std::cmp::Reverse(*tokens), *model));
+    let named: Vec<&str> = models.iter().map(|(model, _)| *model).take(NAMED).collect();
+    let more = models.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let tokens = models.iter().map(|(_, tokens)| *tokens).fold(0, u64::saturating_add);
+    format!("{} of {}{more}: no price is known", counted(tokens, "token"), named.join(", "))
+}
+
+/// Nano-dollars as dollars: to the cent, or as far as it takes to see two digits of them.
+pub(super) fn dollars(nano_usd: u64) -> String {
+    let (whole, nano) = (nano_usd / NANO_PER_USD, nano_usd % NANO_PER_USD);
+    if nano_usd >= NANO_PER_USD || nano_usd == 0 {
+        let cents = (nano + NANO_PER_USD / 200) / (NANO_PER_USD / 100);
+        return format!("${}.{:02}", grouped(whole + cents / 100), cents % 100);
+    }
+    let digits = format!("{nano:09}");
+    let zeros = digits.len() - digits.trim_start_matches('0').len();
+    let shown = (zeros + 2).clamp(2, digits.len());
+    let step = 10_u64.pow(u32::try_from(digits.len() - shown).unwrap_or(0));
+    let rounded = (nano + step / 2) / step;
+    if rounded >= 10_u64.pow(u32::try_from(shown).unwrap_or(0)) {
+        "$1.00".to_owned()
+    } else {
+        format!("$0.{rounded:0shown$}")
     }
 }
 
@@ -118,13 +181,13 @@ fn of_signal(what: &str, sent: &delivery::Sent, target: &str, line: &mut impl Fn
     }
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
     let mut text = String::new();
@@ -140,6 +203,24 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dollars_are_shown_to_the_cent_or_to_two_digits() {
+        for (nano_usd, shown) in [
+            (0, "$0.00"),
+            (1, "$0.000000001"),
+            (109_500, "$0.00011"),
+            (4_200_000, "$0.0042"),
+            (12_345_678, "$0.012"),
+            (999_999_999, "$1.00"),
+            (994_999_999, "$0.99"),
+            (1_234_567_890, "$1.23"),
+            (9_999_999_999, "$10.00"),
+            (1_234_567_890_000_000, "$1,234,567.89"),
+        ] {
+            assert_eq!(dollars(nano_usd), shown, "{nano_usd}");
+        }
+    }
 
     #[test]
     fn thousands_are_set_apart() {

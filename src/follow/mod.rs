@@ -8,6 +8,7 @@ mod posted;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use follower::{Error, Follower, Look};
 pub use posted::{Post, Taking};
@@ -16,8 +17,9 @@ use crate::clock::Clock;
 use crate::error::Chain;
 use crate::framework::agno;
 use crate::framework::{Keep, Oddities};
-use crate::intake::{self, Gathered, Intake};
-use crate::model::{RunKind, Tokens};
+use crate::intake::{self, Gathered, Intake, Unpriced};
+use crate::model::{Cost, RunKind, Tokens};
+use crate::money::Prices;
 use crate::otel::{Resource, Settings, names};
 use crate::source::{Record, Spot};
 use crate::stable_hash::stable_hash_of;
@@ -45,6 +47,10 @@ pub struct Tally {
     pub runs: [usize; 3],
     /// Everything these runs spent.
     pub tokens: Tokens,
+    /// What that cost, as far as prices are known.
+    pub cost: Option<Cost>,
+    /// Tokens without a known price.
+    pub unpriced: Unpriced,
     /// Their sessions.
     pub sessions: usize,
     /// Traces put into the outbox.
@@ -68,6 +74,8 @@ pub struct Following {
     pub patience: Patience,
     /// The outbox takes no more while it holds this many bytes.
     pub outbox_limit: u64,
+    /// What spent tokens cost.
+    pub prices: Arc<Prices>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -82,6 +90,8 @@ impl Tally {
             gathered.forest.runs.iter().filter_map(|run| run.session_id.as_deref()).collect();
         self.sessions += sessions.len();
         self.tokens += gathered.tokens();
+        self.cost = Cost::sum(self.cost.into_iter().chain(gathered.cost()));
+        intake::add_unpriced(&mut self.unpriced, &gathered.unpriced());
         self.traces += counted.traces;
         self.spans += counted.spans;
         self.oddities.merge(&gathered.oddities);
@@ -95,6 +105,8 @@ impl Tally {
             *count += more;
         }
         self.tokens += later.tokens;
+        self.cost = Cost::sum(self.cost.into_iter().chain(later.cost));
+        intake::add_unpriced(&mut self.unpriced, &later.unpriced);
         self.sessions += later.sessions;
         self.traces += later.traces;
         self.spans += later.spans;
@@ -207,7 +219,7 @@ impl Following {
         now_ns: u64,
     ) -> Result<Option<Gathered>, state::Error> {
         let spots = self.state.borrow().spots(family)?;
-        let mut intake = Intake::keeping(intake::keep(self.settings));
+        let mut intake = Intake::keeping(intake::keep(self.settings)).priced(&self.prices);
         let posted = self.state.borrow().posted_part()?;
         for (part, spots) in spots {
             if posted == Some(part) {

@@ -10,6 +10,7 @@ mod survey;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use copies::Copies;
 pub use copies::{Rank, rank};
@@ -20,7 +21,8 @@ use crate::framework::agno::{self, DecodedRun};
 use crate::framework::{Keep, Oddities, Oddity};
 use crate::ledger::Ledger;
 use crate::model::timeline::{self, Times};
-use crate::model::{Forest, Run, RunKey, RunKind, Tokens};
+use crate::model::{Cost, Forest, Run, RunKey, RunKind, Tokens};
+use crate::money::{self, Prices};
 use crate::otel::Mode;
 use crate::otel::metrics;
 use crate::otel::names;
@@ -28,11 +30,14 @@ use crate::otel::places::Places;
 use crate::otel::spans::{self, Settings, TraceSpans, TraceView};
 use crate::source::Record;
 
+const NS_PER_S: u64 = 1_000_000_000;
+
 /// Gathers records.
 #[derive(Debug, Default)]
 pub struct Intake {
     runs: BTreeMap<RunKey, Copies>,
     keep: Keep,
+    prices: Arc<Prices>,
     /// What was odd so far.
     pub oddities: Oddities,
 }
@@ -52,6 +57,17 @@ pub struct Gathered {
     pub oddities: Oddities,
 }
 
+/// Tokens without a known price, by provider and model.
+pub type Unpriced = BTreeMap<(String, String), u64>;
+
+/// Adds tokens without a known price to others.
+pub fn add_unpriced(all: &mut Unpriced, more: &Unpriced) {
+    for (model, tokens) in more {
+        let sum = all.entry(model.clone()).or_default();
+        *sum = sum.saturating_add(*tokens);
+    }
+}
+
 /// How what a run spent is to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
@@ -67,6 +83,12 @@ impl Intake {
     /// Gathers records, and as much of them as is asked for; `Intake::default()` keeps no content.
     pub fn keeping(keep: Keep) -> Self {
         Self { keep, ..Self::default() }
+    }
+
+    /// Prices what was spent by these; by default, by the embedded table alone.
+    #[must_use]
+    pub fn priced(self, prices: &Arc<Prices>) -> Self {
+        Self { prices: Arc::clone(prices), ..self }
     }
 
     /// Takes one record.
@@ -90,8 +112,10 @@ impl Intake {
     /// Puts together what was gathered. `received_ns` stands in where a run carries no time at all.
     pub fn finish(mut self, received_ns: u64) -> Gathered {
         self.merge_unstarted();
-        let (runs, copies) =
+        let (mut runs, copies) =
             agno::settle(self.runs.into_values().map(Copies::merged).collect(), &mut self.oddities);
+        let received_s = i64::try_from(received_ns / NS_PER_S).unwrap_or(i64::MAX);
+        money::settle(&mut runs, &self.prices, received_s);
         let forest = Forest::of(runs);
         self.oddities.add_many(Oddity::ParentCycle, forest.cycles);
         self.oddities.add_many(Oddity::DeepTree, forest.deep);
@@ -172,6 +196,23 @@ impl Gathered {
     /// Everything spent.
     pub fn tokens(&self) -> Tokens {
         self.forest.runs.iter().map(Run::own_tokens).sum()
+    }
+
+    /// Everything it cost, as far as prices are known.
+    pub fn cost(&self) -> Option<Cost> {
+        Cost::sum(self.forest.runs.iter().filter_map(Run::own_cost))
+    }
+
+    /// Tokens without a known price, by provider and model.
+    pub fn unpriced(&self) -> Unpriced {
+        let mut unpriced = Unpriced::new();
+        let usages = self.forest.runs.iter().flat_map(|run| &run.usage);
+        for usage in usages.filter(|usage| usage.unpriced > 0) {
+            let of = |name: &Option<String>| name.clone().unwrap_or_default();
+            let tokens = unpriced.entry((of(&usage.provider), of(&usage.model))).or_default();
+            *tokens = tokens.saturating_add(usage.unpriced);
+        }
+        unpriced
     }
 
     /// Runs by kind.

@@ -3,10 +3,13 @@
 //! So little is kept in memory however much there is to read: some bytes a run, and the runs of one family
 //! (`docs/adr/0012-family-by-family.md`).
 
+use std::sync::Arc;
+
 use super::families::{Families, Family};
 use super::{Gathered, Intake};
 use crate::framework::agno;
 use crate::framework::{Keep, Oddities};
+use crate::money::Prices;
 use crate::source::{Error, Record, Source, Spot};
 
 /// A first reading of sources.
@@ -53,7 +56,7 @@ impl Survey {
     pub fn finish(mut self) -> Surveyed {
         self.families.sort();
         let Self { sources, families, records, oddities, .. } = self;
-        Surveyed { sources, families, records, oddities }
+        Surveyed { sources, families, records, oddities, prices: Arc::default() }
     }
 }
 
@@ -66,9 +69,16 @@ pub struct Surveyed {
     pub records: u64,
     /// What was odd about them.
     pub oddities: Oddities,
+    prices: Arc<Prices>,
 }
 
 impl Surveyed {
+    /// Prices what was spent by these; by default, by the embedded table alone.
+    #[must_use]
+    pub fn priced(self, prices: &Arc<Prices>) -> Self {
+        Self { prices: Arc::clone(prices), ..self }
+    }
+
     /// How many records hold runs.
     pub fn len(&self) -> usize {
         self.families.records()
@@ -95,7 +105,7 @@ impl Surveyed {
         keep: Keep,
         received_ns: u64,
     ) -> Result<Gathered, Error> {
-        let mut intake = Intake::keeping(keep);
+        let mut intake = Intake::keeping(keep).priced(&self.prices);
         let all = &self.families;
         let mut accept = |record: Record| {
             let decoded = agno::decode_owned(record.json, &record.columns, keep);

@@ -45,6 +45,14 @@ pub enum Count {
     Birth,
     /// This run's whole share of a counter. Said again, it replaces what was said before.
     Share(u64),
+    /// This run's whole share of a counter, which depends on prices too.
+    Priced {
+        /// The share. `None`: no price is known; then there is no series for it.
+        value: Option<u64>,
+        /// A hash of what else decides it. Where the run said the same before, its share stays what it was: prices may
+        /// have changed since, but not what was paid.
+        basis: u64,
+    },
     /// Something that happened once in this run, told apart by its key: one more of a counter, or one value of
     /// a histogram (in the metric's kept units).
     Once {
@@ -62,6 +70,8 @@ pub struct SessionShare {
     pub input_tokens: u64,
     /// Tokens of the run itself.
     pub output_tokens: u64,
+    /// What the run itself cost, in nano-dollars: what was counted of it, which the ledger sets.
+    pub cost_nano_usd: u64,
     /// 1 for a top-level run.
     pub runs: u64,
     /// Duration of a top-level run.
@@ -73,6 +83,7 @@ impl SessionShare {
         Self {
             input_tokens: with(self.input_tokens, other.input_tokens),
             output_tokens: with(self.output_tokens, other.output_tokens),
+            cost_nano_usd: with(self.cost_nano_usd, other.cost_nano_usd),
             runs: with(self.runs, other.runs),
             duration_ns: with(self.duration_ns, other.duration_ns),
         }
@@ -92,12 +103,33 @@ struct Session {
 struct SeriesId(usize);
 
 /// What one run has moved so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Counted {
     shares: BTreeMap<SeriesId, u64>,
+    /// What shares that depend on prices were made of.
+    bases: BTreeSet<u64>,
+    /// The set of metrics it was counted by before.
+    set: u32,
     /// Hashes of what happened once, by metric and key.
     once: BTreeSet<u64>,
     session: SessionShare,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        let (shares, bases, once) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { shares, bases, set: names::METRICS_SET, once, session: SessionShare::default() }
+    }
+}
+
+/// What is said of a run's share of one series, all measurements together.
+#[derive(Debug)]
+struct Said {
+    metric: &'static Metric,
+    share: u64,
+    exemplar: Option<Exemplar>,
+    /// It stays what it was.
+    is_kept: bool,
 }
 
 /// What has been counted, per run, per session and per series.
@@ -127,19 +159,44 @@ fn once_hash(metric: &Metric, key: &str) -> u64 {
     stable_hash(&[metric.name, key])
 }
 
+fn key_of(metric: &'static Metric, mut attributes: Vec<(&'static str, String)>) -> SeriesKey {
+    attributes.retain(|(_, value)| !value.is_empty());
+    attributes.sort_unstable();
+    attributes.dedup_by(|next, kept| next.0 == kept.0);
+    SeriesKey { metric, attributes }
+}
+
 impl Ledger {
     /// Counts what is said of one run. Saying the same again changes nothing.
     pub fn observe(&mut self, run: &RunKey, measurements: Vec<Measurement>) {
         let mut counted = self.runs.remove(run).unwrap_or_default();
-        let mut shares = BTreeMap::<SeriesId, (&'static Metric, u64, Option<Exemplar>)>::new();
+        let mut said = BTreeMap::<SeriesId, Said>::new();
+        let mut bases = BTreeSet::new();
         for Measurement { metric, attributes, count, exemplar } in measurements {
-            let id = self.id(metric, attributes);
+            let (value, is_kept) = match &count {
+                Count::Priced { value, basis } => {
+                    bases.insert(*basis);
+                    (*value, counted.bases.contains(basis))
+                }
+                Count::Share(value) => (Some(*value), false),
+                Count::Birth | Count::Once { .. } => (Some(0), false),
+            };
+            // Of what has no price there is no series, but there may have been one when it had.
+            let id = match value {
+                Some(_) => self.id(metric, attributes),
+                None => match self.known(metric, attributes) {
+                    Some(id) if counted.shares.contains_key(&id) => id,
+                    _ => continue,
+                },
+            };
             match count {
                 Count::Birth => {}
-                Count::Share(value) => {
-                    let share = shares.entry(id).or_insert((metric, 0, None));
-                    share.1 = share.1.saturating_add(value);
-                    share.2 = exemplar.or(share.2.take());
+                Count::Share(_) | Count::Priced { .. } => {
+                    let nothing = Said { metric, share: 0, exemplar: None, is_kept: true };
+                    let said = said.entry(id).or_insert(nothing);
+                    said.share = said.share.saturating_add(value.unwrap_or(0));
+                    said.exemplar = exemplar.or(said.exemplar.take());
+                    said.is_kept &= is_kept;
                 }
                 Count::Once { key: once, value } => {
                     // Nothing is no value, and may become one.
@@ -151,37 +208,43 @@ impl Ledger {
         }
         // A share not said any more is a share of nothing.
         let unsaid: Vec<SeriesId> =
-            counted.shares.keys().filter(|id| !shares.contains_key(id)).copied().collect();
+            counted.shares.keys().filter(|id| !said.contains_key(id)).copied().collect();
         for id in unsaid {
             let metric = self.series.get(id.0).map_or(&names::TOKEN_USAGE, |series| series.key().metric);
-            shares.insert(id, (metric, 0, None));
+            said.insert(id, Said { metric, share: 0, exemplar: None, is_kept: false });
         }
-        for (id, (metric, share, exemplar)) in shares {
-            self.set_share(&mut counted, id, metric, share, exemplar);
+        for (id, said) in said.into_iter().filter(|(_, said)| !said.is_kept) {
+            self.set_share(&mut counted, id, said);
         }
+        counted.bases = bases;
         self.runs.insert(run.clone(), counted);
     }
 
-    /// Sets a run's share of a counter: growth moves the counter; a shrink of spent tokens moves their
-    /// corrections, for a counter never goes backwards.
-    fn set_share(
-        &mut self,
-        counted: &mut Counted,
-        id: SeriesId,
-        metric: &'static Metric,
-        share: u64,
-        exemplar: Option<Exemplar>,
-    ) {
+    /// Sets a run's share of a counter: growth moves the counter; a shrink of what was spent moves its
+    /// corrections, for a counter never goes backwards. Nothing moves that is history to its metric.
+    fn set_share(&mut self, counted: &mut Counted, id: SeriesId, said: Said) {
+        let Said { metric, share, exemplar, .. } = said;
         let before = counted.shares.get(&id).copied().unwrap_or(0);
         if share >= before {
-            self.record(id, metric, share - before, exemplar);
+            if metric.since <= counted.set {
+                self.record(id, metric, share - before, exemplar);
+            }
             counted.shares.insert(id, share);
-        } else if metric.name == names::TOKEN_USAGE.name {
+        } else if let Some(corrections) = metric.corrections {
             let attributes = self.series.get(id.0).map(|series| series.key().attributes.clone());
-            let corrections = self.id(&names::TOKEN_CORRECTIONS, attributes.unwrap_or_default());
-            self.record(corrections, &names::TOKEN_CORRECTIONS, before - share, None);
+            let of = self.id(corrections, attributes.unwrap_or_default());
+            self.record(of, corrections, before - share, None);
             counted.shares.insert(id, share);
         }
+    }
+
+    /// What was counted of a run's cost.
+    fn counted_cost(&self, counted: &Counted) -> u64 {
+        let is_cost = |id: &SeriesId| {
+            self.series.get(id.0).is_some_and(|series| series.key().metric.name == names::COST.name)
+        };
+        let costs = counted.shares.iter().filter(|(id, _)| is_cost(id));
+        costs.map(|(_, share)| *share).fold(0, u64::saturating_add)
     }
 
     /// Sets what a run adds to its session. The first run to be seen names the session.
@@ -203,15 +266,20 @@ impl Ledger {
             let id = self.id(&names::SESSION_STARTED, attributes.to_vec());
             self.record(id, &names::SESSION_STARTED, 1, exemplar.cloned());
         }
-        let counted = self.runs.entry(run.clone()).or_default();
+        let mut counted = self.runs.remove(run).unwrap_or_default();
+        let share = SessionShare { cost_nano_usd: self.counted_cost(&counted), ..share.clone() };
         let before = std::mem::replace(&mut counted.session, share.clone());
         if let Some(state) = self.sessions.get_mut(session) {
             let totals = std::mem::take(&mut state.totals);
-            state.totals = totals.combine(share, u64::saturating_add).combine(&before, u64::saturating_sub);
+            state.totals = totals.combine(&share, u64::saturating_add).combine(&before, u64::saturating_sub);
             if self.is_history {
                 state.recorded = state.totals.clone();
+            } else if names::SESSION_COST.since > counted.set {
+                let more = share.cost_nano_usd.saturating_sub(before.cost_nano_usd);
+                state.recorded.cost_nano_usd = state.recorded.cost_nano_usd.saturating_add(more);
             }
         }
+        self.runs.insert(run.clone(), counted);
     }
 
     /// Records sessions as quiet: histograms get what was added since they were last recorded.
@@ -229,6 +297,7 @@ impl Ledger {
                 (&names::SESSION_TOKENS, added.input_tokens.saturating_add(added.output_tokens)),
                 (&names::SESSION_INPUT, added.input_tokens),
                 (&names::SESSION_OUTPUT, added.output_tokens),
+                (&names::SESSION_COST, added.cost_nano_usd),
                 (&names::SESSION_RUN_COUNT, added.runs),
                 (&names::SESSION_DURATION, added.duration_ns),
             ];
@@ -349,11 +418,8 @@ impl Ledger {
 
     /// The series of this identity, born if it is new: attributes in order, empty ones left out, rare values
     /// beyond the cap folded.
-    fn id(&mut self, metric: &'static Metric, mut attributes: Vec<(&'static str, String)>) -> SeriesId {
-        attributes.retain(|(_, value)| !value.is_empty());
-        attributes.sort_unstable();
-        attributes.dedup_by(|next, kept| next.0 == kept.0);
-        let mut key = SeriesKey { metric, attributes };
+    fn id(&mut self, metric: &'static Metric, attributes: Vec<(&'static str, String)>) -> SeriesId {
+        let mut key = key_of(metric, attributes);
         if let Some(id) = self.ids.get(&key) {
             return *id;
         }
@@ -368,6 +434,20 @@ impl Ledger {
         self.unstored.insert(id);
         self.ids.insert(key, id);
         id
+    }
+
+    /// The series of this identity, if there is one.
+    fn known(&self, metric: &'static Metric, attributes: Vec<(&'static str, String)>) -> Option<SeriesId> {
+        let mut key = key_of(metric, attributes);
+        let exact = self.ids.get(&key).copied();
+        exact.or_else(|| {
+            for (name, value) in &mut key.attributes {
+                if self.values.get(name).is_none_or(|known| !known.contains(value)) {
+                    OTHER.clone_into(value);
+                }
+            }
+            self.ids.get(&key).copied()
+        })
     }
 
     /// Folds a value that is one too many of its attribute's.

@@ -125,7 +125,7 @@ impl Series {
 
     fn zero(metric: &Metric) -> Value {
         match metric.instrument {
-            Instrument::Counter | Instrument::Gauge => Value::Number(0),
+            Instrument::Counter | Instrument::Amount { .. } | Instrument::Gauge => Value::Number(0),
             Instrument::Histogram { bounds, .. } => {
                 Value::Histogram(Histogram { buckets: vec![0; bounds.len() + 1], ..Histogram::default() })
             }
@@ -163,7 +163,9 @@ impl Series {
                 histogram.add(bucket, value);
                 bucket
             }
-            (Value::Histogram(_), Instrument::Counter | Instrument::Gauge) => return,
+            (Value::Histogram(_), Instrument::Counter | Instrument::Amount { .. } | Instrument::Gauge) => {
+                return;
+            }
         };
         self.remember(bucket, value, exemplar);
     }
@@ -246,7 +248,10 @@ impl Histogram {
 }
 
 /// A kept value in the metric's own unit.
-#[expect(clippy::cast_precision_loss, reason = "a histogram's value; 53 bits of nanoseconds are 104 days")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "53 bits of nanoseconds are 104 days, of nano-dollars nine million dollars"
+)]
 pub fn unscaled(value: u64, scale: u64) -> f64 {
     value as f64 / scale as f64
 }

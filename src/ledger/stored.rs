@@ -17,21 +17,37 @@ pub struct StoredRun {
     shares: Vec<(usize, u64)>,
     /// Hashes of what happened once.
     once: Vec<u64>,
-    session: [u64; 4],
+    session: StoredShare,
+    /// What shares that depend on prices were made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bases: Vec<u64>,
+    /// The set of metrics it was counted by.
+    #[serde(default = "first_set")]
+    set: u32,
 }
+
+/// Runs stored before there was a second set do not say theirs.
+fn first_set() -> u32 {
+    names::FIRST_SET
+}
+
+/// Figures of a session, in the order in which they came to be kept: an older version knew fewer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct StoredShare(Vec<u64>);
 
 /// One session: what it stands at, what of that is in histograms, and what it is called in metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSession {
     attributes: Vec<(String, String)>,
-    totals: [u64; 4],
-    recorded: [u64; 4],
+    totals: StoredShare,
+    recorded: StoredShare,
 }
 
 impl StoredSession {
     /// True if something was added since it was last recorded.
     pub fn is_open(&self) -> bool {
-        self.totals != self.recorded
+        to_share(&self.totals) != to_share(&self.recorded)
     }
 
     /// What it is called in metrics.
@@ -41,8 +57,8 @@ impl StoredSession {
 
     /// Its tokens so far.
     pub fn tokens(&self) -> u64 {
-        let [input, output, ..] = self.totals;
-        input.saturating_add(output)
+        let totals = to_share(&self.totals);
+        totals.input_tokens.saturating_add(totals.output_tokens)
     }
 }
 
@@ -88,12 +104,20 @@ impl From<StoredValue> for Value {
     }
 }
 
-fn of_share(share: &SessionShare) -> [u64; 4] {
-    [share.input_tokens, share.output_tokens, share.runs, share.duration_ns]
+fn of_share(share: &SessionShare) -> StoredShare {
+    let SessionShare { input_tokens, output_tokens, cost_nano_usd, runs, duration_ns } = *share;
+    StoredShare(vec![input_tokens, output_tokens, runs, duration_ns, cost_nano_usd])
 }
 
-fn to_share([input_tokens, output_tokens, runs, duration_ns]: [u64; 4]) -> SessionShare {
-    SessionShare { input_tokens, output_tokens, runs, duration_ns }
+fn to_share(StoredShare(figures): &StoredShare) -> SessionShare {
+    let figure = |place: usize| figures.get(place).copied().unwrap_or(0);
+    SessionShare {
+        input_tokens: figure(0),
+        output_tokens: figure(1),
+        runs: figure(2),
+        duration_ns: figure(3),
+        cost_nano_usd: figure(4),
+    }
 }
 
 fn of_attributes(attributes: &[(&'static str, String)]) -> Vec<(String, String)> {
@@ -119,11 +143,14 @@ fn interned(name: String) -> &'static str {
 impl Ledger {
     /// What a run moved.
     pub fn run(&self, key: &RunKey) -> Option<StoredRun> {
-        let Counted { shares, once, session } = self.runs.get(key)?;
+        let Counted { shares, bases, once, session, .. } = self.runs.get(key)?;
         Some(StoredRun {
             shares: shares.iter().map(|(id, share)| (id.0, *share)).collect(),
             once: once.iter().copied().collect(),
             session: of_share(session),
+            bases: bases.iter().copied().collect(),
+            // What newer metrics have of it is history to them from now on.
+            set: names::METRICS_SET,
         })
     }
 
@@ -131,8 +158,10 @@ impl Ledger {
     pub fn remember_run(&mut self, key: RunKey, stored: StoredRun) {
         let counted = Counted {
             shares: stored.shares.into_iter().map(|(id, share)| (SeriesId(id), share)).collect(),
+            bases: stored.bases.into_iter().collect(),
+            set: stored.set,
             once: stored.once.into_iter().collect(),
-            session: to_share(stored.session),
+            session: to_share(&stored.session),
         };
         self.runs.insert(key, counted);
     }
@@ -154,8 +183,8 @@ impl Ledger {
         let session = Session {
             attributes: to_attributes(stored.attributes),
             exemplar: None,
-            totals: to_share(stored.totals),
-            recorded: to_share(stored.recorded),
+            totals: to_share(&stored.totals),
+            recorded: to_share(&stored.recorded),
         };
         self.sessions.insert(id, session);
     }

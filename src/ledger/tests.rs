@@ -147,6 +147,7 @@ fn a_session_is_named_and_shown_by_its_first_run_and_holds_what_all_of_them_spen
         output_tokens: tokens + 1,
         runs,
         duration_ns: 3_000_000_000 * runs,
+        ..SessionShare::default()
     };
     let named = |name: &str| vec![("agent", name.to_owned())];
     let shown = Exemplar { trace_id: [1; 16], span_id: [2; 8], conversation: None, value: 0 };
@@ -201,5 +202,101 @@ proptest::proptest! {
         let bill = |ledger: &Ledger| total(ledger, &names::TOKEN_USAGE) - total(ledger, &names::TOKEN_CORRECTIONS);
         proptest::prop_assert_eq!(bill(&there), last.values().sum::<u64>());
         proptest::prop_assert_eq!(bill(&back), last.values().sum::<u64>());
+    }
+}
+
+/// What a run says of its cost: 10 nano-dollars a token at the price of 10, and so on; none at no price.
+fn priced(tokens: u64, price: Option<u64>) -> Vec<Measurement> {
+    let said = |metric, value| Measurement {
+        metric,
+        attributes: vec![("model", "m".to_owned())],
+        count: Count::Priced { value, basis: tokens },
+        exemplar: None,
+    };
+    let unpriced = if price.is_none() { tokens } else { 0 };
+    let cost = price.map(|price| price * tokens);
+    vec![said(&names::COST, cost), said(&names::TOKEN_UNPRICED, Some(unpriced))]
+}
+
+#[test]
+fn a_run_that_says_the_same_keeps_its_cost_and_one_that_says_another_has_todays() {
+    let mut ledger = Ledger::default();
+    let of = |ledger: &Ledger| {
+        let totals = [&names::COST, &names::COST_CORRECTIONS, &names::TOKEN_UNPRICED];
+        totals.map(|metric| total(ledger, metric))
+    };
+    for (tokens, price, expected) in [
+        (5, None, [0, 0, 5]),
+        // Whatever is known by now, it had no price.
+        (5, Some(10), [0, 0, 5]),
+        (6, Some(10), [60, 0, 5]),
+        (6, Some(20), [60, 0, 5]),
+        (6, None, [60, 0, 5]),
+        (7, Some(5), [60, 25, 5]),
+        // Its price is not known any more: what it cost is taken back, and none of it has a price.
+        (8, None, [60, 60, 8]),
+    ] {
+        ledger.observe(&run("a"), priced(tokens, price));
+        assert_eq!(of(&ledger), expected, "{tokens} {price:?}");
+    }
+    let mut unknown = Ledger::default();
+    unknown.observe(&run("a"), priced(5, None));
+    assert_eq!(unknown.counters(&names::COST).count(), 0, "there is no series of what has no price");
+}
+
+#[test]
+fn a_session_costs_what_was_counted_of_its_runs() {
+    let mut ledger = Ledger::default();
+    let share = SessionShare { input_tokens: 5, cost_nano_usd: 999, ..SessionShare::default() };
+    for price in [10, 20] {
+        for id in ["a", "b"] {
+            ledger.observe(&run(id), priced(5, Some(price)));
+            ledger.observe_session("s", &run(id), &share, &[], None);
+        }
+        ledger.close_sessions();
+        let key = SeriesKey { metric: &names::SESSION_COST, attributes: Vec::new() };
+        let Value::Histogram(histogram) = ledger.series[ledger.ids[&key].0].value() else {
+            panic!("a histogram")
+        };
+        assert_eq!((histogram.count, histogram.sum), (1, 100), "at the price of {price}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn costs_are_what_runs_were_counted_with_and_no_counter_falls(
+        steps in proptest::collection::vec((0usize..4, 1u64..6, proptest::option::of(1u64..9)), 1..40),
+        repeats in 1usize..3,
+    ) {
+        let mut ledger = Ledger::default();
+        // What each run said last, and what it was counted with.
+        let mut held = BTreeMap::<usize, (u64, u64)>::new();
+        let mut before = [0, 0];
+        for (id, tokens, price) in steps {
+            for _ in 0..repeats {
+                ledger.observe(&run(&id.to_string()), priced(tokens, price));
+            }
+            let cost = price.map_or(0, |price| price * tokens);
+            let said = held.entry(id).or_insert((tokens, cost));
+            if said.0 != tokens {
+                *said = (tokens, cost);
+            }
+            let now = [total(&ledger, &names::COST), total(&ledger, &names::COST_CORRECTIONS)];
+            proptest::prop_assert!(now[0] >= before[0] && now[1] >= before[1], "{:?} after {:?}", now, before);
+            proptest::prop_assert_eq!(now[0] - now[1], held.values().map(|(_, cost)| cost).sum::<u64>());
+            before = now;
+        }
+    }
+
+    #[test]
+    fn costs_do_not_depend_on_the_order_of_runs(runs in proptest::collection::btree_map(0usize..9, (1u64..6, 1u64..9), 1..9)) {
+        let counted = |order: Vec<(&usize, &(u64, u64))>| {
+            let mut ledger = Ledger::default();
+            for (id, (tokens, price)) in order {
+                ledger.observe(&run(&id.to_string()), priced(*tokens, Some(*price)));
+            }
+            total(&ledger, &names::COST)
+        };
+        proptest::prop_assert_eq!(counted(runs.iter().collect()), counted(runs.iter().rev().collect()));
     }
 }

@@ -8,6 +8,7 @@
 //! Nothing here names a framework, an OpenTelemetry type, a file or a clock.
 
 pub mod content;
+pub mod cost;
 pub mod run;
 pub mod step;
 mod time_bounds;
@@ -16,6 +17,7 @@ pub mod tokens;
 pub mod tree;
 
 pub use content::Content;
+pub use cost::Cost;
 pub use run::{Run, RunKey, RunKind, RunStatus};
 pub use step::{Message, ModelCall, Stated, Step, ToolCall, Usage};
 pub use tokens::Tokens;

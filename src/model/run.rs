@@ -1,6 +1,7 @@
 //! One execution of an agent, team or workflow.
 
 use super::content::Content;
+use super::cost::Cost;
 use super::step::{Message, ModelCall, Stated, Step, ToolCall, Usage};
 use super::tokens::Tokens;
 use crate::stable_hash::stable_hash;
@@ -195,6 +196,16 @@ impl Run {
     /// Everything this run alone spent.
     pub fn own_tokens(&self) -> Tokens {
         self.usage.iter().map(|usage| usage.tokens).sum()
+    }
+
+    /// Everything this run alone cost, as far as prices are known.
+    pub fn own_cost(&self) -> Option<Cost> {
+        Cost::sum(self.usage.iter().filter_map(|usage| usage.cost))
+    }
+
+    /// Of the tokens of this run alone, those without a known price.
+    pub fn own_unpriced(&self) -> u64 {
+        self.usage.iter().map(|usage| usage.unpriced).fold(0, u64::saturating_add)
     }
 
     /// What people call it: the agent's, team's or workflow's name, else its id.

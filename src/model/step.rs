@@ -1,5 +1,6 @@
 //! What a run is made of: model calls, tool calls, messages, workflow steps.
 
+use super::cost::Cost;
 use super::tokens::Tokens;
 
 /// The framework's own figures, under its own names, as it states them.
@@ -27,7 +28,7 @@ pub enum Scalar {
 }
 
 /// What was spent on one model in one role.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// Which of the agent's models: `model`, `memory_model`, …
     pub role: String,
@@ -39,6 +40,12 @@ pub struct Usage {
     pub spender: Option<Spender>,
     /// The tokens.
     pub tokens: Tokens,
+    /// What the provider states that all of it cost, in nano-dollars; its messages may state more of it.
+    pub stated_nano_usd: Option<u64>,
+    /// What it cost; `None`: no price is known. Of the calls of it that cost is the sum.
+    pub cost: Option<Cost>,
+    /// Of its tokens, those without a known price.
+    pub unpriced: u64,
 }
 
 /// The executor of a workflow step whose run was not kept.
@@ -71,6 +78,8 @@ pub struct ModelCall {
     pub has_message: bool,
     /// Tokens, normalised.
     pub tokens: Tokens,
+    /// What it cost; `None`: no price is known.
+    pub cost: Option<Cost>,
     /// The rule by which the framework's figures were normalised.
     pub rule: &'static str,
     /// The framework's own figures.

@@ -14,6 +14,7 @@ use crate::ledger::{Count, Exemplar, Measurement, Point, Released, SessionShare,
 use crate::model::run::STATUSES;
 use crate::model::tokens::CLASSES;
 use crate::model::{ModelCall, Run, RunKind, Tokens, ToolCall, Usage};
+use crate::stable_hash::{stable_hash, stable_hash_of};
 
 type Attributes = Vec<(&'static str, String)>;
 
@@ -25,6 +26,7 @@ pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec
     let mut counter = Counter { run, place, measurements: Vec::new() };
     for usage in &run.usage {
         counter.spend(usage);
+        counter.cost(usage);
         counter.standard_spend(usage);
     }
     for (at, call) in run.calls.iter().enumerate().filter(|(_, call)| call.has_message) {
@@ -50,6 +52,8 @@ pub fn session_share(run: &Run, is_root: bool) -> (SessionShare, Attributes) {
     let share = SessionShare {
         input_tokens: tokens.input(),
         output_tokens: tokens.output(),
+        // The ledger knows what of it was counted.
+        cost_nano_usd: 0,
         runs: u64::from(is_root),
         duration_ns: duration.unwrap_or(0),
     };
@@ -73,6 +77,19 @@ fn named(kind: RunKind, label: &str) -> Attributes {
 
 fn shown(run: &Run, trace_id: TraceId, span_id: SpanId) -> Exemplar {
     Exemplar { trace_id, span_id, conversation: run.session_id.clone(), value: 0 }
+}
+
+/// What decides a cost beside prices: what was spent on what, and what of its cost the provider stated.
+fn basis(usage: &Usage) -> u64 {
+    let [provider, model] = [&usage.provider, &usage.model].map(|name| name.as_deref().unwrap_or_default());
+    let spender = usage.spender.as_ref().map_or("", |spender| spender.name.as_str());
+    let stated = usage.cost.map_or(0, |cost| cost.stated_nano_usd);
+    let Tokens { uncached, cache_read, cache_write, answer, reasoning, audio_input, audio_output } =
+        usage.tokens;
+    let who = stable_hash(&[&usage.role, provider, model, spender]);
+    let figures =
+        [who, uncached, cache_read, cache_write, answer, reasoning, audio_input, audio_output, stated];
+    stable_hash_of(&figures.map(u64::to_be_bytes).concat())
 }
 
 struct Counter<'r> {
@@ -134,6 +151,22 @@ impl Counter<'_> {
             self.add(&names::TOKEN_CORRECTIONS, attributes.clone(), Count::Birth, None);
             self.add(&names::TOKEN_USAGE, attributes, Count::Share(usage.tokens.of(class)), exemplar.clone());
         }
+    }
+
+    /// What it cost, and how much of it has no price. What says that a run spent the same as before keeps both as they
+    /// were, whatever prices are by now.
+    fn cost(&mut self, usage: &Usage) {
+        let exemplar = self.usage_exemplar(usage);
+        let mut attributes = self.model_attributes(usage);
+        attributes.push((names::MODEL_ROLE, usage.role.clone()));
+        let basis = basis(usage);
+        if usage.cost.is_some() {
+            self.add(&names::COST_CORRECTIONS, attributes.clone(), Count::Birth, None);
+        }
+        let cost = Count::Priced { value: usage.cost.map(|cost| cost.nano_usd), basis };
+        self.add(&names::COST, attributes.clone(), cost, exemplar.clone());
+        let unpriced = Count::Priced { value: Some(usage.unpriced), basis };
+        self.add(&names::TOKEN_UNPRICED, attributes, unpriced, exemplar);
     }
 
     /// The conventions' counters: subsets, not classes, split by modality where that is known.
@@ -281,7 +314,7 @@ pub fn metrics(released: &[Released]) -> Vec<otlp::Metric> {
 fn family(series: &[&Released]) -> Option<otlp::Metric> {
     let metric = series.first()?.key.metric;
     let data = match metric.instrument {
-        Instrument::Counter => metric::Data::Sum(otlp::Sum {
+        Instrument::Counter | Instrument::Amount { .. } => metric::Data::Sum(otlp::Sum {
             data_points: points(series, number_point),
             aggregation_temporality: otlp::AggregationTemporality::Cumulative as i32,
             is_monotonic: true,
@@ -314,13 +347,19 @@ fn number_point(series: &Released, point: &Point) -> Option<otlp::NumberDataPoin
         return None;
     };
     let is_gauge = series.key.metric.instrument == Instrument::Gauge;
+    let (scale, value) = match series.key.metric.instrument {
+        Instrument::Amount { scale } => (scale, number_data_point::Value::AsDouble(unscaled(value, scale))),
+        Instrument::Counter | Instrument::Gauge | Instrument::Histogram { .. } => {
+            (1, number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX)))
+        }
+    };
     Some(otlp::NumberDataPoint {
         attributes: attributes(series),
         start_time_unix_nano: if is_gauge { 0 } else { series.start_ns },
         time_unix_nano: point.at_ns,
-        exemplars: exemplars(point, 1),
+        exemplars: exemplars(point, scale),
         flags: 0,
-        value: Some(number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX))),
+        value: Some(value),
     })
 }
 

@@ -4,6 +4,8 @@
 //! Rust crate marks all of them deprecated ("moved"), so they are our own constants. The `agno.*` names are ours:
 //! no convention covers them. `docs/mapping.md` lists every one; a test holds it against this file.
 
+use crate::model::cost::NANO_PER_USD;
+
 /// Name of the instrumentation scope of spans.
 pub const SCOPE: &str = "agno-otel";
 
@@ -69,6 +71,15 @@ names! {
     TOKEN_CLASS = "agno.token.class",
     TOKEN_RULE = "agno.token.rule",
     TOKENS_BUCKET = "agno.tokens.bucket",
+    COST_AMOUNT = "agno.cost.amount",
+    COST_CURRENCY = "agno.cost.currency",
+    COST_SOURCE = "agno.cost.source",
+    COST_ESTIMATE = "agno.cost.estimate",
+    COST_BUCKET = "agno.cost.bucket",
+    RUN_COST = "agno.run.cost.usd",
+    RUN_TOTAL_COST = "agno.run.total_cost.usd",
+    RUN_UNPRICED_TOKENS = "agno.run.unpriced_tokens",
+    SESSION_COST_SO_FAR = "agno.session.cost.usd",
     TIMING = "agno.timing",
     STEP_NAME = "agno.step.name",
     STEP_ID = "agno.step.id",
@@ -128,6 +139,12 @@ pub mod operation {
 pub enum Instrument {
     /// Monotonic cumulative sum of whole numbers.
     Counter,
+    /// Monotonic cumulative sum of an amount, kept in whole `1/scale` units and said in the metric's: dollars are kept
+    /// as nano-dollars.
+    Amount {
+        /// How many kept units make one of the metric's.
+        scale: u64,
+    },
     /// A value as it stands.
     Gauge,
     /// Cumulative histogram with these upper bounds. Values are kept in whole `1/scale` units: tokens as they
@@ -151,7 +168,18 @@ pub struct Metric {
     pub description: &'static str,
     /// What kind of series.
     pub instrument: Instrument,
+    /// Where it is said that less was spent than was counted: a counter never goes backwards.
+    pub corrections: Option<&'static Self>,
+    /// The set of metrics it came with. What runs did that were counted by an older set is history to it.
+    pub since: u32,
 }
+
+/// The set of metrics of this version; grows when a metric is added of which a run, counted before, has a share.
+///
+/// 1: all up to 0.1. 2: cost.
+pub const METRICS_SET: u32 = 2;
+/// The first set.
+pub const FIRST_SET: u32 = 1;
 
 // Bucket bounds as the conventions give them (`semantic-conventions-genai`, metric requirement tables).
 const OPERATION_S: &[f64] =
@@ -176,6 +204,10 @@ const TOKENS: &[f64] = &[
 ];
 const CALLS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
+const USD: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
+
+const DOLLARS: Instrument = Instrument::Amount { scale: NANO_PER_USD };
 const NANOSECONDS: u64 = 1_000_000_000;
 const fn seconds(bounds: &'static [f64]) -> Instrument {
     Instrument::Histogram { bounds, scale: NANOSECONDS }
@@ -186,20 +218,37 @@ const fn counts(bounds: &'static [f64]) -> Instrument {
 
 /// Declares metrics as statics and as the list of all.
 macro_rules! metrics {
-    ($($id:ident: $name:literal, $unit:literal, $instrument:expr, $description:literal;)+) => {
+    ($($id:ident: $name:literal, $unit:literal, $instrument:expr, $description:literal
+        $(, corrections $corrections:ident)? $(, since $since:literal)?;)+) => {
         $(#[doc = concat!("`", $name, "`: ", $description)]
-        pub static $id: Metric =
-            Metric { name: $name, unit: $unit, description: $description, instrument: $instrument };)+
+        pub static $id: Metric = Metric {
+            name: $name,
+            unit: $unit,
+            description: $description,
+            instrument: $instrument,
+            corrections: metrics!(@corrections $($corrections)?),
+            since: metrics!(@since $($since)?),
+        };)+
         /// Every metric.
         pub static METRICS: &[&Metric] = &[$(&$id),+];
     };
+    (@corrections) => { None };
+    (@corrections $corrections:ident) => { Some(&$corrections) };
+    (@since) => { FIRST_SET };
+    (@since $since:literal) => { $since };
 }
 
 metrics! {
     TOKEN_USAGE: "agno.token.usage", "{token}", Instrument::Counter,
-        "Tokens spent, in disjoint classes: their sum is the bill.";
+        "Tokens spent, in disjoint classes: their sum is the bill.", corrections TOKEN_CORRECTIONS;
     TOKEN_CORRECTIONS: "agno.token.corrections", "{token}", Instrument::Counter,
         "Tokens counted that later turned out not to be spent: bill = usage - corrections.";
+    COST: "agno.cost.usd", "{USD}", DOLLARS,
+        "What was spent, as far as prices are known.", corrections COST_CORRECTIONS, since 2;
+    COST_CORRECTIONS: "agno.cost.corrections.usd", "{USD}", DOLLARS,
+        "What was counted and later turned out not to be spent: bill = cost - corrections.", since 2;
+    TOKEN_UNPRICED: "agno.token.unpriced", "{token}", Instrument::Counter,
+        "Tokens spent of which no price is known.", since 2;
     USAGE_INPUT_TOKENS: "gen_ai.client.inference.usage.input_tokens", "{token}", Instrument::Counter,
         "Input tokens of inference calls, cached ones included.";
     USAGE_OUTPUT_TOKENS: "gen_ai.client.inference.usage.output_tokens", "{token}", Instrument::Counter,
@@ -242,6 +291,8 @@ metrics! {
         "Input tokens per session, recorded when the session goes quiet.";
     SESSION_OUTPUT: "agno.session.output_tokens", "{token}", counts(TOKENS),
         "Output tokens per session, recorded when the session goes quiet.";
+    SESSION_COST: "agno.session.cost.usd", "{USD}", Instrument::Histogram { bounds: USD, scale: NANO_PER_USD },
+        "Cost per session as far as prices are known, recorded when the session goes quiet.", since 2;
     SESSION_RUN_COUNT: "agno.session.runs", "{run}", counts(CALLS),
         "Top-level runs per session, recorded when the session goes quiet.";
     SESSION_DURATION: "agno.session.duration", "s", seconds(WORKFLOW_S),

@@ -49,7 +49,7 @@ fn family(text: &mut String, series: &[&Released], identity: &str) -> fmt::Resul
     let Some(metric) = series.first().map(|series| series.key.metric) else { return Ok(()) };
     let name = family_name(metric);
     let kind = match metric.instrument {
-        Instrument::Counter => "counter",
+        Instrument::Counter | Instrument::Amount { .. } => "counter",
         Instrument::Gauge => "gauge",
         Instrument::Histogram { .. } => "histogram",
     };
@@ -67,6 +67,11 @@ fn family(text: &mut String, series: &[&Released], identity: &str) -> fmt::Resul
             (Value::Number(value), Instrument::Counter) => {
                 write!(text, "{name}_total{{{labels}}} {value}")?;
                 exemplar(text, series.now.exemplars.first(), 1)?;
+                text.push('\n');
+            }
+            (Value::Number(value), Instrument::Amount { scale }) => {
+                write!(text, "{name}_total{{{labels}}} {}", unscaled(*value, scale))?;
+                exemplar(text, series.now.exemplars.first(), scale)?;
                 text.push('\n');
             }
             (Value::Number(value), _) => writeln!(text, "{name}{{{labels}}} {value}")?,
@@ -194,6 +199,7 @@ mod tests {
         let name = |metric: &Metric| family_name(metric);
         assert_eq!(name(&names::TOKEN_USAGE), "agno_token_usage");
         assert_eq!(name(&names::INFERENCE_DURATION), "gen_ai_client_inference_duration_seconds");
+        assert_eq!(name(&names::COST), "agno_cost_usd");
         assert_eq!(name(&names::BRIDGE_UP), "agno_bridge_up_ratio");
         let mut all: Vec<String> = names::METRICS.iter().map(|metric| family_name(metric)).collect();
         all.sort();

@@ -14,10 +14,13 @@ use super::view::{
     Attribute, Attributes, EventView, Kind, LinkView, SpanView, Value, count, flag, number, optional, real,
     text,
 };
+use crate::model::cost::{CURRENCY, usd};
 use crate::model::step::Scalar;
 use crate::model::timeline::{Interval, Times, Timing};
 use crate::model::tree::{Holder, Node, Trace};
-use crate::model::{Forest, Message, ModelCall, Run, RunKind, RunStatus, Stated, Step, Tokens, ToolCall};
+use crate::model::{
+    Cost, Forest, Message, ModelCall, Run, RunKind, RunStatus, Stated, Step, Tokens, ToolCall,
+};
 
 /// What of a trace is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +62,7 @@ pub struct TraceSpans {
 #[derive(Debug, Clone, Copy, Default)]
 struct SessionSoFar {
     tokens: Tokens,
+    cost: Option<Cost>,
     runs: u64,
 }
 
@@ -80,11 +84,12 @@ pub fn spans<'f>(
     forest.traces.iter().zip(times).filter_map(move |(trace, times)| {
         let root_node = trace.nodes.first()?;
         let (root, _) = forest.runs.get(root_node.run).zip(places.of_run(root_node.run))?;
-        let tokens = tree_tokens(forest, trace);
+        let (tokens, cost) = (tree_tokens(forest, trace), tree_cost(forest, trace));
         let session = root.session_id.as_deref();
         let so_far = session.map(|session| {
             let so_far = sessions.entry(session).or_default();
             so_far.tokens += tokens;
+            so_far.cost = Cost::sum([so_far.cost, cost].into_iter().flatten());
             so_far.runs += 1;
             *so_far
         });
@@ -93,7 +98,7 @@ pub fn spans<'f>(
             return None;
         }
         let writer =
-            Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, so_far };
+            Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, cost, so_far };
         let mut spans = Vec::with_capacity(times.iter().map(Times::count).sum());
         for (at, (node, times)) in trace.nodes.iter().zip(times).enumerate() {
             writer.run(&mut spans, at, *node, times);
@@ -106,6 +111,10 @@ fn tree_tokens(forest: &Forest, trace: &Trace) -> Tokens {
     trace.nodes.iter().filter_map(|node| forest.runs.get(node.run)).map(Run::own_tokens).sum()
 }
 
+fn tree_cost(forest: &Forest, trace: &Trace) -> Option<Cost> {
+    Cost::sum(trace.nodes.iter().filter_map(|node| forest.runs.get(node.run)?.own_cost()))
+}
+
 struct Writer<'f, 'i> {
     forest: &'f Forest,
     places: &'f Places,
@@ -114,6 +123,7 @@ struct Writer<'f, 'i> {
     settings: Settings,
     previous: Option<usize>,
     tokens: Tokens,
+    cost: Option<Cost>,
     so_far: Option<SessionSoFar>,
 }
 
@@ -186,6 +196,13 @@ impl<'f> Writer<'f, '_> {
                 number(attributes, names::USAGE_OUTPUT, own.output());
             }
         }
+        if let Some(cost) = run.own_cost() {
+            real(attributes, names::RUN_COST, usd(cost.nano_usd));
+        }
+        match run.own_unpriced() {
+            0 => {}
+            unpriced => number(attributes, names::RUN_UNPRICED_TOKENS, unpriced),
+        }
         if let Some(first) = run.time_to_first_token_ns {
             real(attributes, names::RUN_TIME_TO_FIRST_TOKEN, seconds(first));
         }
@@ -206,11 +223,18 @@ impl<'f> Writer<'f, '_> {
     fn root_attributes(&self, attributes: &mut Attributes<'f>) {
         number(attributes, names::RUN_TOTAL_TOKENS, self.tokens.total());
         text(attributes, names::TOKENS_BUCKET, bucket(self.tokens.total()));
+        if let Some(cost) = self.cost {
+            real(attributes, names::RUN_TOTAL_COST, usd(cost.nano_usd));
+            text(attributes, names::COST_BUCKET, cost_bucket(cost.nano_usd));
+        }
         if let Some(so_far) = self.so_far {
             number(attributes, names::SESSION_INPUT_TOKENS, so_far.tokens.input());
             number(attributes, names::SESSION_OUTPUT_TOKENS, so_far.tokens.output());
             number(attributes, names::SESSION_TOTAL_TOKENS, so_far.tokens.total());
             number(attributes, names::SESSION_RUNS, so_far.runs);
+            if let Some(cost) = so_far.cost {
+                real(attributes, names::SESSION_COST_SO_FAR, usd(cost.nano_usd));
+            }
         }
     }
 
@@ -304,6 +328,14 @@ fn call_span<'r>(run: &'r Run, call: &'r ModelCall, frame: Frame<'_>, settings: 
     if !call.tokens.is_zero() {
         usage(attributes, &call.tokens, settings);
         text(attributes, names::TOKEN_RULE, call.rule);
+    }
+    if let Some(cost) = &call.cost {
+        real(attributes, names::COST_AMOUNT, usd(cost.nano_usd));
+        text(attributes, names::COST_CURRENCY, CURRENCY);
+        text(attributes, names::COST_SOURCE, cost.source);
+        if cost.is_estimate {
+            flag(attributes, names::COST_ESTIMATE);
+        }
     }
     stated(attributes, &call.stated);
     content::call(attributes, run, call, settings.content);
@@ -432,6 +464,19 @@ fn bucket(tokens: u64) -> &'static str {
         10_000..100_000 => "10k-100k",
         100_000..1_000_000 => "100k-1m",
         _ => "1m+",
+    }
+}
+
+/// The same for what it cost.
+fn cost_bucket(nano_usd: u64) -> &'static str {
+    const CENT: u64 = 10_000_000;
+    match nano_usd {
+        0 => "0",
+        _ if nano_usd < CENT => "<0.01",
+        _ if nano_usd < 10 * CENT => "0.01-0.1",
+        _ if nano_usd < 100 * CENT => "0.1-1",
+        _ if nano_usd < 1_000 * CENT => "1-10",
+        _ => "10+",
     }
 }
 

@@ -304,6 +304,7 @@ fn the_example_says_the_defaults() {
         (listen.address.is_none(), listen.body_limit_bytes, listen.decompressed_limit_bytes)
     };
     assert_eq!(limits(&said.listen), limits(&default.listen));
+    assert_eq!((said.prices, &said.price), (default.prices, &default.price));
 }
 
 #[test]
@@ -324,7 +325,7 @@ fn the_example_says_every_key_and_no_other() {
         // What the code knows there, it says of a key that it does not.
         let header = match section {
             "" => String::new(),
-            "source" => "[[source]]\n".to_owned(),
+            "source" | "price" => format!("[[{section}]]\n"),
             section => format!("[{section}]\n"),
         };
         let known = match parsed(&format!("{header}no-such-key = 1\n")) {

@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "tables for whoever reads a test's output")]
 
 mod architecture;
+mod bills;
 mod check;
 mod cli;
 mod config;

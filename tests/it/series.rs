@@ -94,6 +94,16 @@ fn whole_families_are_born_together() {
             assert!(values.is_superset(&expected), "{metric} of {others:?} has only {values:?}");
         }
     }
+    // What a priced model costs, and what of it is corrected; how much has no price, of every model.
+    let series = |name: &str| -> BTreeSet<BTreeMap<String, String>> {
+        by_series(&points).into_keys().filter(|(metric, _)| metric == name).map(|(_, rest)| rest).collect()
+    };
+    let priced = series("agno.cost.usd");
+    assert!(!priced.is_empty() && priced.is_subset(&series("agno.token.unpriced")));
+    assert_eq!(series("agno.cost.corrections.usd"), priced);
+    let of_usage: BTreeSet<_> =
+        members(&points, "agno.token.usage", "agno.token.class").into_keys().collect();
+    assert_eq!(series("agno.token.unpriced"), of_usage);
     // The standard counters of a model stand beside each other, too.
     let of = |name: &str| -> BTreeSet<BTreeMap<String, String>> {
         let named = by_series(&points).into_keys().filter(|(metric, _)| metric == name);
@@ -209,6 +219,11 @@ fn no_two_series_become_one_in_prometheus() {
         }
     }
     assert!(families.contains_key("agno_token_usage_total"));
+    assert!(
+        families.contains_key("agno_cost_usd_total")
+            && families.contains_key("agno_cost_corrections_usd_total")
+    );
+    assert!(families.contains_key("agno_session_cost_usd_bucket"));
     assert!(families.contains_key("gen_ai_invoke_agent_duration_seconds_bucket"));
     assert!(families.contains_key("agno_bridge_info_ratio"));
 }
@@ -234,12 +249,15 @@ fn exemplars_point_at_spans_that_were_sent() {
     }
     let spend_and_histograms = [
         "agno.token.usage",
+        "agno.cost.usd",
+        "agno.token.unpriced",
         "gen_ai.client.inference.usage.input_tokens",
         "gen_ai.client.inference.operation.output_tokens",
         "gen_ai.client.inference.duration",
         "gen_ai.invoke_agent.duration",
         "gen_ai.execute_tool.duration",
         "agno.session.tokens",
+        "agno.session.cost.usd",
     ];
     for metric in spend_and_histograms {
         assert!(shown.contains_key(metric), "{metric} shows no span");

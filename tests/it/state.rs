@@ -1,7 +1,11 @@
 //! What the state file promises, where a whole process is more than the proof needs.
 
+use std::sync::Arc;
+
 use agno_otel::framework::Keep;
 use agno_otel::framework::agno::{Columns, decode};
+use agno_otel::ledger::Value;
+use agno_otel::money::{Own, OwnRates, Prices};
 use agno_otel::otel::names;
 use agno_otel::otel::{Resource, Settings};
 use agno_otel::source::Spot;
@@ -48,6 +52,25 @@ fn count(state: &mut State, records: &[&Record]) -> usize {
 
 fn tokens(state: &mut State) -> u64 {
     classes(state.ledger(), &names::TOKEN_USAGE).values().sum()
+}
+
+/// The one series of what was spent, if there is one, and of what of that was corrected: nano-dollars.
+fn cost(state: &mut State) -> (Option<u64>, u64) {
+    let spent = state.ledger().counters(&names::COST).map(|(_, nano_usd)| nano_usd).next();
+    let corrected = state.ledger().counters(&names::COST_CORRECTIONS).map(|(_, nano_usd)| nano_usd).sum();
+    (spent, corrected)
+}
+
+/// What the histogram of sessions' costs holds.
+fn session_costs(state: &mut State) -> u64 {
+    let released = state.ledger().release(RECEIVED_NS);
+    let sessions = released.iter().filter(|series| series.key.metric.name == names::SESSION_COST.name);
+    sessions
+        .map(|series| match &series.now.value {
+            Value::Histogram(histogram) => histogram.sum,
+            Value::Number(_) => panic!("a histogram"),
+        })
+        .sum()
 }
 
 fn open(folder: &TempDir) -> State {
@@ -108,6 +131,9 @@ const LAYOUT_1: &str = include_str!("../fixtures/state/layout-1.sql");
 
 const RUN_OF_LAYOUT_1: &str = r#"{"run_id": "33333333-3333-4333-8333-333333333333", "agent_id": "a", "agent_name": "Writer", "session_id": "s", "status": "COMPLETED", "model": "gpt-4o", "model_provider": "OpenAI", "created_at": 1764000000, "messages": [{"role": "assistant", "id": "m1", "content": "hi", "metrics": {"input_tokens": 11, "output_tokens": 5}}]}"#;
 
+/// Its 11 tokens at 2.50 dollars a million, and 5 at 10.
+const OF_LAYOUT_1_NANO_USD: u64 = 11 * 2_500 + 5 * 10_000;
+
 #[test]
 fn an_older_file_is_brought_up_and_keeps_all_it_holds() {
     let folder = TempDir::new().unwrap();
@@ -130,11 +156,75 @@ fn an_older_file_is_brought_up_and_keeps_all_it_holds() {
         see(&mut state, part, 0, &run, History::Count);
         assert_eq!(count(&mut state, &[&run]), 1);
         assert_eq!(tokens(&mut state), 16);
+        // What came with a later version is history to it: a cost is remembered, and nothing moves.
+        assert_eq!(cost(&mut state), (Some(0), 0));
+        state.close_sessions(RECEIVED_NS).unwrap();
+        assert_eq!(session_costs(&mut state), 0);
+        // A new run of its session counts.
+        let json = RUN_OF_LAYOUT_1.replace("33333333", "44444444").replace("\"m1\"", "\"m2\"");
+        let later = Record { json: json.into_bytes(), columns: Columns::default() };
+        see(&mut state, part, 1, &later, History::Count);
+        assert_eq!(count(&mut state, &[&run, &later]), 1);
+        assert_eq!(tokens(&mut state), 32);
+        assert_eq!(cost(&mut state), (Some(OF_LAYOUT_1_NANO_USD), 0));
+        state.close_sessions(RECEIVED_NS).unwrap();
+        assert_eq!(session_costs(&mut state), OF_LAYOUT_1_NANO_USD);
     }
     let after = Window::open(&path).unwrap().glance().unwrap();
-    assert_eq!((after.runs, after.outbox), (before.runs, before.outbox));
+    assert_eq!((after.runs, after.outbox.requests), (before.runs + 1, before.outbox.requests + 1));
     assert!(version() > 1, "its layout is a later one");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = State::open(&path).unwrap_err().to_string();
     assert!(refused.contains("layout 99") && refused.contains("install that version"), "{refused}");
+}
+
+#[test]
+fn what_was_paid_stays_paid_whatever_prices_are_by_now() {
+    let folder = TempDir::new().unwrap();
+    let dear = |usd_per_million| {
+        let rates = OwnRates { input: usd_per_million, ..OwnRates::default() };
+        let own = Own {
+            model: "m".to_owned(),
+            provider: None,
+            from_s: None,
+            until_s: None,
+            rates: Some(rates),
+            discount: None,
+            is_batch: false,
+        };
+        Arc::new(Prices { own: vec![own], ..Prices::default() })
+    };
+    let unknown = Arc::<Prices>::default();
+    let [one, other] = ["11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"]
+        .map(|id| record(id, 100));
+    let count = |prices: &Arc<Prices>, at, record: &Record, all: &[&Record]| {
+        let mut state = open(&folder);
+        let part = state.part("agno.db\nagno_runs", "").unwrap();
+        see(&mut state, part, at, record, History::Count);
+        let mut intake = Intake::default().priced(prices);
+        for record in all {
+            intake.accept(record);
+        }
+        let gathered = intake.finish(RECEIVED_NS);
+        let due = state.due(RECEIVED_NS, 9).unwrap();
+        let said = (&Resource::default(), Settings::default());
+        state.count(&[(due[0], gathered)], said, PATIENCE, RECEIVED_NS).unwrap();
+        state.close_sessions(RECEIVED_NS).unwrap();
+        let unpriced = state.ledger().counters(&names::TOKEN_UNPRICED).map(|(_, tokens)| tokens).sum::<u64>();
+        (cost(&mut state), unpriced, session_costs(&mut state))
+    };
+    // 100 tokens at 3 dollars a million; then the price is another one, or is not known any more.
+    assert_eq!(count(&dear(3.0), 1, &one, &[&one]), ((Some(300_000), 0), 0, 300_000));
+    for prices in [dear(1.0), dear(9.0), Arc::clone(&unknown)] {
+        assert_eq!(count(&prices, 1, &one, &[&one]), ((Some(300_000), 0), 0, 300_000));
+    }
+    // What had no price has none later; what is new has today's.
+    let _ = count(&unknown, 2, &other, &[&one, &other]);
+    assert_eq!(count(&dear(9.0), 2, &other, &[&one, &other]), ((Some(300_000), 0), 100, 300_000));
+    // What a run spends now is priced by today's prices, all of it; less of it goes to the corrections.
+    let grown = record("11111111-1111-4111-8111-111111111111", 110);
+    assert_eq!(count(&dear(1.0), 1, &grown, &[&grown, &other]).0, (Some(300_000), 190_000));
+    assert_eq!(count(&dear(4.0), 1, &grown, &[&grown, &other]).0, (Some(300_000), 190_000));
+    let grown = record("22222222-2222-4222-8222-222222222222", 200);
+    assert_eq!(count(&dear(4.0), 2, &grown, &[&grown]).0, (Some(300_000 + 800_000), 190_000));
 }

@@ -4,6 +4,7 @@
 //! telemetry goes. Paths within are beside the file, wherever the command was started.
 
 mod mistakes;
+mod price;
 mod sections;
 mod values;
 
@@ -14,6 +15,7 @@ use toml::Spanned;
 
 use crate::export::Service;
 pub use mistakes::Error;
+pub use price::{Price, Prices, date_s};
 pub use sections::{
     Content, History, Keys, Listen, MetricsWay, Names, Observe, Otlp, Owner, Run, Sections, Send, Source,
     State,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::price::{Price, Prices};
 use super::values::{self, FilePath, HeaderKey, Secret};
 use crate::export::{Compression, Protocol};
 use crate::otel::Mode;
@@ -46,6 +47,10 @@ pub struct Sections {
     pub listen: Listen,
     /// Where what was counted is kept.
     pub state: State,
+    /// What is left of published prices.
+    pub prices: Prices,
+    /// What models cost, instead of what is published.
+    pub price: Vec<Price>,
     /// What the bridge says of itself.
     pub observe: Observe,
     /// What is read where no path is given.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::export::{Compression, Protocol};
+use crate::money::{Factor, OwnRates};
 use crate::otel::Mode;
 
 fn said(text: &str) -> Sections {
@@ -100,6 +101,54 @@ fn sizes_have_units_or_none() {
     }
     assert!(wrong("content.limit = '99999999999999999999GiB'").contains("content.limit"));
     assert!(wrong("content.limit = -1").contains("content.limit"));
+}
+
+#[test]
+fn prices_are_read_with_their_dates_and_what_is_left_of_them() {
+    let said = said(
+        "[prices]\ndiscount = 0.9\n[[price]]\nmodel = 'a*'\nfrom = 2026-01-01\nuntil = '2026-01-02'\ninput = 2\noutput = 8.5\n\
+         cache_read = 0\n[[price]]\nmodel = 'b'\nprovider = 'openai'\nbatch = true\ndiscount = 1\n",
+    );
+    let prices = said.prices();
+    assert_eq!(prices.discount, Factor::of(0.9).unwrap());
+    let [a, b] = &prices.own[..] else { panic!("{prices:?}") };
+    assert_eq!((a.from_s, a.until_s), (Some(1_767_225_600), Some(1_767_312_000)));
+    let rates = OwnRates { input: 2.0, output: 8.5, cache_read: Some(0.0), ..OwnRates::default() };
+    assert_eq!((a.rates, a.discount, a.is_batch), (Some(rates), None, false));
+    assert_eq!((b.provider.as_deref(), b.rates, b.is_batch), (Some("openai"), None, true));
+    assert_eq!(b.discount, Some(Factor::NONE));
+}
+
+#[test]
+fn a_price_that_cannot_be_one_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("[[price]]\nmodle = 'a'", ":2: price.modle: unknown key; did you mean \"model\"?"),
+        ("[[price]]\ninput = 1\noutput = 1", ": model is missing"),
+        ("[[price]]\nmodel = 'a'\ninput = -1", ":3: price.input: expected dollars for a million tokens"),
+        ("[[price]]\nmodel = 'a'\ninput = 'x'", ":3: price.input: expected f64, found text"),
+        ("[[price]]\nmodel = 'a'\nfrom = 'soon'", ":3: price.from: expected a date such as \"2026-11-24\""),
+        ("[[price]]\nmodel = 'a'\nfrom = 2026-01-01T10:00:00Z", ":3: price.from: expected a date"),
+        (
+            "[[price]]\nmodel = 'a'\ninput = 1",
+            "the price of \"a\" has no output; give input and output, or neither",
+        ),
+        ("[[price]]\nmodel = 'a'\nreasoning = 1", "the price of \"a\" has no input"),
+        (
+            "[[price]]\nmodel = 'a'",
+            "the price of \"a\" says nothing; give input and output, discount, or batch",
+        ),
+        ("[[price]]\nmodel = 'a'\ninput = 1\noutput = 1\nbatch = true", "has batch beside prices of its own"),
+        (
+            "[[price]]\nmodel = 'a'\nbatch = true\nfrom = '2026-01-02'\nuntil = '2026-01-02'",
+            "ends before it begins",
+        ),
+        (
+            "[prices]\ndiscount = 2000",
+            ":2: prices.discount: expected what is left of a price, from 0 to 1000",
+        ),
+    ] {
+        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+    }
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl<'d> Matching<'d> {
             oddities.add(Oddity::MessagesExceedSum);
             // More of one class and less of another is no sum of messages: then the entries are believed.
             let tokens = said.covers(&counted).then(|| said.minus(&counted))?;
-            Some(Usage { spender: None, tokens, ..usage })
+            Some(Usage { spender: None, tokens, stated_nano_usd: None, ..usage })
         };
         sums.into_values().filter_map(beyond).collect()
     }
@@ -204,8 +204,8 @@ fn usage_of(call: &ModelCall) -> Usage {
         role: "model".to_owned(),
         provider: call.provider.clone(),
         model: call.model.clone(),
-        spender: None,
         tokens: call.tokens,
+        ..Usage::default()
     }
 }
 
@@ -244,8 +244,8 @@ mod tests {
             role: role.to_owned(),
             provider: Some("openai".to_owned()),
             model: Some(model.to_owned()),
-            spender: None,
             tokens: tokens(input, output),
+            ..Usage::default()
         };
         Detail { usage, stated: stated(input, output), rule: "inclusive", step_run_id: None }
     }

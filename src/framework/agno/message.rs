@@ -140,6 +140,7 @@ impl Reader<'_, '_> {
             message_id: message.id.owned(),
             has_message: true,
             tokens,
+            cost: None,
             rule: rule.as_str(),
             stated,
             duration_ns,

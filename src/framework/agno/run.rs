@@ -11,6 +11,7 @@ use super::tokens::{Rule, provider_name, stated};
 use super::usage::{Detail, Recorded};
 use super::{Columns, Decoded, DecodedRun, content, steps};
 use crate::framework::{Keep, Oddities, Oddity};
+use crate::model::cost::stated_nano_usd;
 use crate::model::run::{Moment, uuid_bytes};
 use crate::model::{ModelCall, Run, RunKey, RunKind, RunStatus, Stated, Usage};
 
@@ -231,7 +232,10 @@ pub(super) fn details(
         let model = metrics.id.owned().or_else(|| model.map(str::to_owned));
         // Anything but a word could be content.
         let role = if super::is_word(role) { role } else { "unknown" };
-        let usage = Usage { role: role.to_owned(), provider, model, spender: None, tokens };
+        let cost = stated.floats.iter().find(|(field, _)| *field == "cost").map(|(_, usd)| *usd);
+        let stated_nano_usd = cost.and_then(stated_nano_usd);
+        let role = role.to_owned();
+        let usage = Usage { role, provider, model, tokens, stated_nano_usd, ..Usage::default() };
         Detail { usage, stated, rule: rule.as_str(), step_run_id: None }
     };
     if !has_details(metrics) {

@@ -240,7 +240,7 @@ fn attribute(run: &mut Run, recorded: Recorded, known: &BTreeSet<String>, odditi
     run.usage = sums
         .into_iter()
         .filter(|(_, tokens)| !tokens.is_zero())
-        .map(|((role, provider, model), tokens)| Usage { role, provider, model, spender: None, tokens })
+        .map(|((role, provider, model), tokens)| Usage { role, provider, model, tokens, ..Usage::default() })
         .collect();
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ledger::Ledger;
+use crate::model::Cost;
 use crate::model::RunKey;
 use crate::model::step::Spender;
 
@@ -15,7 +16,7 @@ const TOKENS: Tokens = Tokens {
 };
 
 fn usage(role: &str, tokens: Tokens) -> Usage {
-    Usage { role: role.to_owned(), provider: None, model: None, spender: None, tokens }
+    Usage { role: role.to_owned(), tokens, ..Usage::default() }
 }
 
 fn call(key: &str, role: &str, tokens: Tokens) -> ModelCall {
@@ -59,7 +60,8 @@ fn counted(run: &Run, settings: Settings, metric: &Metric, attribute: &str) -> V
             let value = value.unwrap_or("-");
             match count {
                 Count::Birth => format!("{value} born"),
-                Count::Share(share) => format!("{value} {share}"),
+                Count::Share(share) | Count::Priced { value: Some(share), .. } => format!("{value} {share}"),
+                Count::Priced { value: None, .. } => format!("{value} unknown"),
                 Count::Once { key, value: much } => format!("{value} {key} {much}"),
             }
         })
@@ -173,7 +175,13 @@ fn a_run_is_counted_once_by_its_status_and_what_it_did_by_its_kind() {
 #[test]
 fn of_a_session_only_top_level_runs_are_runs_and_take_time() {
     let run = Run { usage: vec![usage("model", TOKENS)], ..run(RunKind::Agent) };
-    let share = |runs, duration_ns| SessionShare { input_tokens: 7, output_tokens: 24, runs, duration_ns };
+    let share = |runs, duration_ns| SessionShare {
+        input_tokens: 7,
+        output_tokens: 24,
+        runs,
+        duration_ns,
+        ..SessionShare::default()
+    };
     let named = vec![(names::AGENT_NAME, "Ann".to_owned()), (names::RUN_KIND, "agent".to_owned())];
     assert_eq!(session_share(&run, true), (share(1, 900), named.clone()));
     assert_eq!(session_share(&run, false), (share(0, 0), named));
@@ -276,4 +284,66 @@ fn a_histogram_is_in_seconds_with_every_value_in_its_bucket() {
     let shown: Vec<_> = newer.exemplars.iter().filter_map(|exemplar| exemplar.value).collect();
     let seconds = [0.1, 0.3, 0.100_000_001].map(exemplar::Value::AsDouble);
     assert_eq!(shown, seconds);
+}
+
+#[test]
+fn a_cost_has_a_series_where_its_price_is_known_and_what_is_unpriced_always() {
+    let known = Cost { nano_usd: 70, stated_nano_usd: 0, source: "table", is_estimate: false };
+    let of = |cost, unpriced, metric| {
+        let usage = Usage { cost, unpriced, ..usage("memory_model", TOKENS) };
+        let run = Run { usage: vec![usage], ..run(RunKind::Agent) };
+        counted(&run, Settings::default(), metric, names::MODEL_ROLE)
+    };
+    assert_eq!(of(Some(known), 0, &names::COST), ["memory_model 70"]);
+    assert_eq!(of(Some(known), 0, &names::COST_CORRECTIONS), ["memory_model born"]);
+    assert_eq!(of(Some(known), 0, &names::TOKEN_UNPRICED), ["memory_model 0"]);
+    assert_eq!(of(None, 31, &names::COST), ["memory_model unknown"]);
+    assert!(of(None, 31, &names::COST_CORRECTIONS).is_empty());
+    assert_eq!(of(None, 31, &names::TOKEN_UNPRICED), ["memory_model 31"]);
+}
+
+#[test]
+fn what_a_cost_is_made_of_is_who_spent_what_and_what_the_provider_stated() {
+    let cost = |nano_usd, stated_nano_usd, source| {
+        Some(Cost { nano_usd, stated_nano_usd, source, is_estimate: false })
+    };
+    let plain = Usage { cost: cost(70, 0, "table"), ..usage("model", TOKENS) };
+    // Prices are no part of it.
+    for same in [None, cost(90, 0, "config"), cost(0, 0, "local")] {
+        assert_eq!(basis(&Usage { cost: same, unpriced: 3, ..plain.clone() }), basis(&plain));
+    }
+    let spender = Spender { kind: RunKind::Agent, name: "Ann".to_owned(), step: 0 };
+    for other in [
+        Usage { role: "memory_model".to_owned(), ..plain.clone() },
+        Usage { model: Some("m".to_owned()), ..plain.clone() },
+        Usage { provider: Some("m".to_owned()), ..plain.clone() },
+        Usage { spender: Some(spender), ..plain.clone() },
+        Usage { tokens: Tokens { audio_input: 0, ..TOKENS }, ..plain.clone() },
+        Usage { tokens: Tokens { uncached: 2, cache_read: 1, ..TOKENS }, ..plain.clone() },
+        Usage { cost: cost(70, 70, "provider"), ..plain.clone() },
+    ] {
+        assert_ne!(basis(&other), basis(&plain), "{other:?}");
+    }
+}
+
+#[test]
+fn amounts_are_said_in_dollars() {
+    let shown = Exemplar { trace_id: [1; 16], span_id: [2; 8], conversation: None, value: 0 };
+    let said = Measurement {
+        metric: &names::COST,
+        attributes: Vec::new(),
+        count: Count::Share(109_500),
+        exemplar: Some(shown),
+    };
+    let mut ledger = Ledger::default();
+    ledger.observe(&run(RunKind::Agent).key, vec![said]);
+    let metrics = metrics(&ledger.release(10_000_000_000));
+    let [metric] = &metrics[..] else { panic!("{metrics:?}") };
+    assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("agno.cost.usd", "{USD}"));
+    let Some(metric::Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+    assert!(sum.is_monotonic);
+    let values: Vec<_> = sum.data_points.iter().map(|point| point.value).collect();
+    let usd = |usd| Some(number_data_point::Value::AsDouble(usd));
+    assert_eq!(values, [usd(0.0), usd(0.000_109_5)]);
+    assert_eq!(sum.data_points[1].exemplars[0].value, Some(exemplar::Value::AsDouble(0.000_109_5)));
 }

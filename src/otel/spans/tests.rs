@@ -22,7 +22,7 @@ const TOKENS: Tokens = Tokens {
 };
 
 fn usage(tokens: Tokens) -> Vec<Usage> {
-    vec![Usage { role: "model".to_owned(), provider: None, model: None, spender: None, tokens }]
+    vec![Usage { role: "model".to_owned(), tokens, ..Usage::default() }]
 }
 
 /// A run of the session `s`, the so-manieth in it, that spent so much.
@@ -285,5 +285,66 @@ fn a_bucket_ends_before_the_next_begins() {
         (1_000_000, "1m+"),
     ] {
         assert_eq!(bucket(tokens), word, "{tokens}");
+    }
+}
+
+#[test]
+fn a_call_says_its_cost_a_run_its_own_and_a_root_that_of_its_tree_and_session() {
+    let cost =
+        |nano_usd, is_estimate| Some(Cost { nano_usd, stated_nano_usd: 0, source: "table", is_estimate });
+    let spent = |run_id: &str, index, nano_usd, is_estimate| {
+        let mut run = run(run_id, index, TOKENS);
+        run.usage[0].cost = cost(nano_usd, is_estimate);
+        run.calls = vec![ModelCall {
+            key: run_id.to_owned(),
+            tokens: TOKENS,
+            cost: run.usage[0].cost,
+            ..ModelCall::default()
+        }];
+        run
+    };
+    let mut unknown = run("u", 2, TOKENS);
+    unknown.usage[0].unpriced = 31;
+    unknown.parent_run_id = Some("b".to_owned());
+    let spans = spans_of(
+        vec![spent("a", 0, 20_000_000, false), spent("b", 1, 500_000_000, true), unknown],
+        Settings::default(),
+    );
+    let said: Vec<String> = spans
+        .iter()
+        .map(|span| {
+            let is_cost =
+                |attribute: &&KeyValue| attribute.key.contains("cost") || attribute.key.contains("unpriced");
+            let of = |attribute: &KeyValue| {
+                format!("{}={}", attribute.key.trim_start_matches("agno."), value(attribute))
+            };
+            span.attributes.iter().filter(is_cost).map(of).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "run.cost.usd=0.02 run.total_cost.usd=0.02 cost.bucket=0.01-0.1 session.cost.usd=0.02",
+            "cost.amount=0.02 cost.currency=USD cost.source=table",
+            "run.cost.usd=0.5 run.total_cost.usd=0.5 cost.bucket=0.1-1 session.cost.usd=0.52",
+            "cost.amount=0.5 cost.currency=USD cost.source=table cost.estimate=true",
+            "run.unpriced_tokens=31",
+        ]
+    );
+}
+
+#[test]
+fn a_word_for_a_cost_begins_where_the_one_before_ends() {
+    let cent = 10_000_000;
+    for (nano_usd, word) in [
+        (0, "0"),
+        (1, "<0.01"),
+        (cent - 1, "<0.01"),
+        (cent, "0.01-0.1"),
+        (10 * cent, "0.1-1"),
+        (100 * cent, "1-10"),
+        (1_000 * cent, "10+"),
+    ] {
+        assert_eq!(cost_bucket(nano_usd), word, "{nano_usd}");
     }
 }

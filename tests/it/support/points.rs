@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use agno_otel::model::cost::nano_usd;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, metric, number_data_point};
 
-/// A value of a point, comparable.
+/// A value of a point, comparable. Amounts are dollars, here as whole nano-dollars.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Number(i64),
@@ -68,7 +69,14 @@ fn of_metric(request: usize, metric: &Metric) -> Vec<Point> {
         points
             .iter()
             .map(|number| {
-                let Some(number_data_point::Value::AsInt(value)) = number.value else { panic!("{number:?}") };
+                let value = match number.value {
+                    Some(number_data_point::Value::AsInt(value)) => value,
+                    Some(number_data_point::Value::AsDouble(usd)) => {
+                        assert_eq!(metric.unit, "{USD}", "{number:?}");
+                        nano_usd(usd).cast_signed()
+                    }
+                    None => panic!("{number:?}"),
+                };
                 let (start, at) = (number.start_time_unix_nano, number.time_unix_nano);
                 point(is_gauge, &number.attributes, start, at, Value::Number(value), &number.exemplars)
             })
