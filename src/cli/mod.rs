@@ -6,6 +6,7 @@ mod environment;
 mod named;
 mod once;
 mod own;
+mod reconcile;
 mod release;
 mod run;
 mod send;
@@ -64,6 +65,8 @@ enum Command {
     DeadLetters(status::Letters),
     /// Show runs as waterfalls in the terminal. Sends nothing.
     Show(show::Arguments),
+    /// Compare our totals with Agno's session_metrics, session by session, and say which rule makes them differ.
+    Reconcile(reconcile::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
@@ -308,6 +311,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Status(arguments) => status::status(&arguments, file),
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,
+            Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };
@@ -337,6 +341,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<TlsError>()
         || error.is::<observe::Error>()
         || error.is::<StdinTwice>()
+        || error.is::<reconcile::Stdin>()
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()

@@ -20,7 +20,7 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         Command::Send(arguments) => arguments.observed(file)?,
         Command::Demo(arguments) => arguments.observed(file)?,
         Command::Run(arguments) => arguments.observed(file)?,
-        Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => None,
+        Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) | Command::Reconcile(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -44,7 +44,11 @@ pub(super) fn span(command: &Command) -> Span {
         Command::Send(_) => info_span!("send", otel.status_code = code, agno_otel.exit_code = code),
         Command::Demo(_) => info_span!("demo", otel.status_code = code, agno_otel.exit_code = code),
         // That of `run` would be open for months.
-        Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Show(_) => Span::none(),
+        Command::Run(_)
+        | Command::Status(_)
+        | Command::DeadLetters(_)
+        | Command::Show(_)
+        | Command::Reconcile(_) => Span::none(),
     }
 }
 

@@ -10,6 +10,7 @@ mod file;
 mod folder;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tables;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
 use crate::stable_hash::stable_hash_of;
+pub use sessions::sessions;
 pub use tables::Tables;
 pub use url::PostgresUrl;
 #[cfg(feature = "sqlite")]

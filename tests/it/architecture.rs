@@ -205,7 +205,8 @@ const DOORS: [(&str, &[&str]); 33] = [
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 5] = ["source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
+const FEATURES: [&str; 6] =
+    ["source/mod.rs", "source/sessions.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
 
 const MOST_LINES: usize = 500;
 

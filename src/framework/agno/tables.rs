@@ -27,6 +27,13 @@ pub enum Layout {
     Other,
 }
 
+impl Layout {
+    /// True for a table of sessions of 2.x or 3.x.
+    pub fn has_sessions(&self) -> bool {
+        matches!(self, Self::SessionsWithRuns | Self::Sessions)
+    }
+}
+
 impl Table {
     fn has(&self, columns: &[&str]) -> bool {
         columns.iter().all(|column| self.columns.iter().any(|own| own == column))

@@ -68,6 +68,26 @@ pub(super) async fn read(
     Ok(source)
 }
 
+/// Hands over the `session_data` of every session.
+pub(super) async fn sessions(
+    url: &PostgresUrl,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<(), Error> {
+    let database = Database { connection: Connection::to(url)? };
+    let mut found = database.relations().await?;
+    leave_views(&mut found, tables);
+    let path = database.connection.name.as_path();
+    let described =
+        Described { path, what: "a Postgres database", found: &found, is_called: Relation::is_called };
+    for (relation, layout) in described.choose(tables)? {
+        if layout.has_sessions() {
+            Rows::of_sessions(relation).read(&database, 0, accept).await?;
+        }
+    }
+    Ok(())
+}
+
 /// A table, whose name for people has its schema.
 struct Relation {
     table: Table,
@@ -167,6 +187,13 @@ impl Rows {
             user = table.column_or_null("user_id"),
             index = table.column_or_null("run_index"),
         );
+        Self { table: relation.name.clone(), columns, json, id, ids: Ids::default() }
+    }
+
+    fn of_sessions(relation: &Relation) -> Self {
+        let (json, id) = ("session_data", "session_id");
+        let user = relation.table.column_or_null("user_id");
+        let columns = format!("{id}::text, {json}::text, {id}::text, {user}, NULL, NULL");
         Self { table: relation.name.clone(), columns, json, id, ids: Ids::default() }
     }
 
