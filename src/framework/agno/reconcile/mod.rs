@@ -47,6 +47,8 @@ pub enum Rule {
     Race,
     /// The session has no `session_metrics`.
     Unstated,
+    /// No run of the session is stored.
+    Unstored,
 }
 
 impl Rule {
@@ -66,6 +68,7 @@ impl Rule {
             Self::User => "user",
             Self::Race => "race",
             Self::Unstated => "unstated",
+            Self::Unstored => "unstored",
         }
     }
 
@@ -85,6 +88,7 @@ impl Rule {
             Self::User => "a run of another user than the session's is not added",
             Self::Race => "runs at the same time: one writer's figures replaced another's",
             Self::Unstated => "Agno stored no session_metrics for this session",
+            Self::Unstored => "no run of it is stored: deleted, overwritten, or refused by Postgres",
         }
     }
 }

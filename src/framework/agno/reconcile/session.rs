@@ -38,6 +38,11 @@ pub fn account(
             let causes = session.named(session.unstated(account.difference()));
             account.explain(causes)
         }
+        // Whatever it is of, it is of none of the runs there are.
+        Some(figures) if session.entries.is_empty() && figures.is_count() => {
+            let amount = account.difference();
+            account.explain(vec![Cause { rule: Rule::Unstored, amount, runs: Vec::new() }])
+        }
         Some(figures) => {
             let user = account.stated.as_ref().and_then(|stated| stated.user_id.as_deref());
             let causes = session.explanation(figures, user);
