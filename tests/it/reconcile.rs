@@ -1,11 +1,11 @@
 //! Every difference between our totals and Agno's `session_metrics` has its rule, and nothing else has one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use agno_otel::framework::Oddities;
 use agno_otel::framework::agno::Columns;
-use agno_otel::framework::agno::reconcile::{Account, Amount, StatedSession, account, stated_sessions};
+use agno_otel::framework::agno::reconcile::{Account, Amount, Rule, StatedSession, account, stated_sessions};
 use agno_otel::source::{self, Location, Tables};
 use agno_otel::{Intake, Record};
 use serde_json::{Value, json};
@@ -47,14 +47,14 @@ const DIFFER: [(&str, &[&str]); 26] = [
 /// Sessions whose records do not say enough: a pause at a message that is not stored, and runs whose ids were used again.
 const UNEXPLAINED: [&str; 2] = ["store_tool_messages_false", "reused_run_ids"];
 
-/// Names and databases of all cases, AgentOS's among them.
+/// Names and databases of all cases, those of `AgentOS` among them.
 fn databases() -> Vec<(String, PathBuf)> {
     let mut all: Vec<(String, PathBuf)> = cases().into_iter().map(|case| (case.name, case.source)).collect();
     for version in ["2.0.2", "2.5.17", "3.1.10"] {
         let path = fixtures().join(format!("agno/{version}/agentos/agentos.db"));
         all.push((format!("{version}/agentos"), path));
     }
-    all.retain(|(_, path)| !path.extension().is_some_and(|end| end == "json"));
+    all.retain(|(_, path)| path.extension().is_none_or(|end| end != "json"));
     all
 }
 
@@ -121,8 +121,8 @@ fn invented(records: &[Record], noise: &mut Noise) -> Vec<Record> {
                     if key == "session_data" {
                         change(value, noise);
                     } else if key == "session_metrics" && value.is_object() {
-                        let field =
-                            ["input_tokens", "output_tokens", "total_tokens"][noise.below(3) as usize];
+                        let field = ["input_tokens", "output_tokens", "total_tokens"]
+                            [usize::try_from(noise.below(3)).unwrap()];
                         let by = 1 + noise.below(400);
                         value[field] = (value[field].as_u64().unwrap_or(0) + by).into();
                     }
@@ -171,7 +171,7 @@ fn every_difference_has_the_rule_a_reviewer_agreed_with_and_what_is_invented_has
                 .map(|one| format!("{} {}", one.rule.as_str(), said(one.amount)))
                 .collect();
             let why = if causes.is_empty() { "unexplained".to_owned() } else { causes.join(", ") };
-            lines += &format!("{at}: {}: {why}\n", said(account.difference()));
+            writeln!(lines, "{at}: {}: {why}", said(account.difference())).unwrap();
         }
         let invented = stated(&invented(&beside, &mut noise));
         for account in accounts(&runs, &invented) {
@@ -197,10 +197,10 @@ fn every_difference_has_the_rule_a_reviewer_agreed_with_and_what_is_invented_has
 }
 
 /// A run of one call of so many tokens, from one second on for so many seconds.
-fn made_up(id: &str, user: &str, (at, seconds): (u64, u64), tokens: u64) -> Value {
+fn made_up(id: &str, user: &str, (at, seconds): (u64, u32), tokens: u64) -> Value {
     let metrics = json!({"input_tokens": tokens, "output_tokens": 1, "total_tokens": tokens + 1});
     let mut sum = metrics.clone();
-    sum["duration"] = json!(seconds as f64);
+    sum["duration"] = json!(seconds);
     sum["details"] = json!({"model": [metrics]});
     let message = json!({"id": format!("m-{id}"), "role": "assistant", "created_at": at, "metrics": metrics});
     json!({"run_id": id, "agent_id": "a", "session_id": "s", "user_id": user, "status": "COMPLETED", "created_at": at,
@@ -318,6 +318,21 @@ fn what_nothing_explains_ends_with_5_and_has_its_numbers() {
 }
 
 #[test]
+fn every_rule_is_documented_and_fits_a_line() {
+    let text = include_str!("../../docs/reconcile.md");
+    let told: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let missing: Vec<&str> =
+        Rule::ALL.iter().map(|rule| rule.as_str()).filter(|rule| !told.contains(rule)).collect();
+    assert_eq!((missing, told.len()), (vec![], Rule::ALL.len()));
+    assert!(Rule::ALL.is_sorted(), "they are shown in this order");
+    for rule in Rule::ALL {
+        // Behind its name, in 80 columns.
+        assert!(rule.meaning().len() <= 80 - 12 && rule.as_str().len() < 12, "{rule:?}");
+    }
+}
+
+#[test]
 fn sessions_are_found_in_folders_as_in_databases() {
     for version in ["2.0.2", "2.5.17", "3.1.10"] {
         let folder = fixture(&format!("agno/{version}/jsondb.jsondb"));
@@ -330,8 +345,8 @@ fn sessions_are_found_in_folders_as_in_databases() {
             assert!(session["agno"]["total_tokens"].as_u64().unwrap() > 0, "{version}");
         }
     }
-    // Nothing is odd about rows of sessions, and a file of runs has none.
+    // A file of runs has none.
     assert_eq!(session_records(Path::new(&fixture("agno/3.1.10/history.db"))).len(), 1);
     let runs = session_records(Path::new(&fixture("agno/3.1.10/history.runs.json")));
-    assert!(stated(&runs).is_empty() && Oddities::default().is_empty());
+    assert!(stated(&runs).is_empty());
 }

@@ -66,15 +66,18 @@ impl Neg for Figures {
     type Output = Self;
 
     fn neg(self) -> Self {
-        Self(self.0.map(i64::saturating_neg))
+        Self::default() - self
     }
 }
 
 impl Sub for Figures {
     type Output = Self;
 
-    fn sub(self, other: Self) -> Self {
-        self + -other
+    fn sub(mut self, other: Self) -> Self {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            *own = own.saturating_sub(other);
+        }
+        self
     }
 }
 
@@ -130,10 +133,10 @@ impl Sub for Amount {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        self + Self {
-            input: other.input.saturating_neg(),
-            output: other.output.saturating_neg(),
-            total: other.total.saturating_neg(),
+        Self {
+            input: self.input.saturating_sub(other.input),
+            output: self.output.saturating_sub(other.output),
+            total: self.total.saturating_sub(other.total),
         }
     }
 }

@@ -52,6 +52,24 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every rule, in the order they are shown.
+    pub const ALL: [Self; 14] = [
+        Self::Tokens,
+        Self::Reasoning,
+        Self::Sum,
+        Self::Pause,
+        Self::Checkpoint,
+        Self::Waiting,
+        Self::Loop,
+        Self::Team,
+        Self::Workflow,
+        Self::Fork,
+        Self::User,
+        Self::Race,
+        Self::Unstated,
+        Self::Unstored,
+    ];
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,7 +98,7 @@ impl Rule {
             Self::Sum => "the run's own metrics are not the sum of its calls",
             Self::Pause => "what a run spent before a pause is added again when it goes on",
             Self::Checkpoint => "what a run spent so far is added again at each checkpoint",
-            Self::Waiting => "2.0 does not add a paused run before it goes on",
+            Self::Waiting => "up to 2.1 a paused run is not added before it goes on",
             Self::Loop => "of steps with one name, rounds of a loop too, Agno keeps the last",
             Self::Team => "members of a team, or of a team in a step, are not added",
             Self::Workflow => "a workflow adds its steps, not its own agent or failed steps",

@@ -96,7 +96,7 @@ impl<'s> Entry<'s> {
 struct Way {
     members: Members,
     pauses: Pauses,
-    /// 2.0: a paused run is added when it goes on.
+    /// Up to 2.1 a paused run is added when it goes on.
     adds_waiting: bool,
     /// From 2.5: a run of another user is stored, if at all, beside its session.
     adds_other_users: bool,
@@ -106,9 +106,9 @@ struct Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Members {
     All,
-    /// 2.0: those that have rows, which members of a team within a team have not.
+    /// Up to 2.3: those that have rows, which members of a team within a team have not.
     OfTheOutermost,
-    /// 2.1 to 2.4.
+    /// 2.4.0 to 2.5.3.
     None,
 }
 
@@ -118,7 +118,7 @@ enum Pauses {
     Added,
     /// A team that pauses for a member, without what the member spent.
     AddedWithoutMembers,
-    /// 2.0.
+    /// Up to 2.1.
     NotAdded,
 }
 
@@ -176,7 +176,7 @@ impl<'s> Session<'s> {
                 (RunKind::Workflow, None) => Figures::default(),
                 _ => booked.figures,
             };
-            Entry { booked: *booked, settled, own }
+            Entry { booked, settled, own }
         };
         let mut entries: Vec<Entry<'s>> = booked.iter().map(entry).collect();
         entries.sort_by_key(|entry| (entry.start_ns(), entry.booked.index));

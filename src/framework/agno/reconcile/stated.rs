@@ -108,10 +108,11 @@ mod tests {
 
     use super::*;
 
-    fn amounts(json: &str, columns: &Columns) -> Vec<(String, Option<(i64, i64, i64)>)> {
+    /// Each session with what it states: input, output, total.
+    fn amounts(json: &str, columns: &Columns) -> Vec<(String, Option<[i64; 3]>)> {
         let amount = |figures: Figures| {
             let amount = figures.amount();
-            (amount.input, amount.output, amount.total)
+            [amount.input, amount.output, amount.total]
         };
         let sessions = stated_sessions(json.as_bytes(), columns);
         sessions.into_iter().map(|one| (one.session_id, one.figures.map(amount))).collect()
@@ -123,7 +124,7 @@ mod tests {
         let metrics =
             json!({"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "timer": null, "details": null});
         let data = json!({"session_state": {}, "session_metrics": metrics}).to_string();
-        let found = vec![("s".to_owned(), Some((5, 2, 7)))];
+        let found = vec![("s".to_owned(), Some([5, 2, 7]))];
         assert_eq!(amounts(&data, &columns), found);
         // 2.x in SQLite: a string of JSON.
         assert_eq!(amounts(&Value::String(data.clone()).to_string(), &columns), found);
@@ -132,7 +133,7 @@ mod tests {
             assert_eq!(amounts(none, &columns), [("s".to_owned(), None)], "{none}");
         }
         // Nothing but zeros is stated, too.
-        assert_eq!(amounts("{\"session_metrics\": {}}", &columns), [("s".to_owned(), Some((0, 0, 0)))]);
+        assert_eq!(amounts("{\"session_metrics\": {}}", &columns), [("s".to_owned(), Some([0, 0, 0]))]);
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
         let run = json!({"session_id": "s", "run_id": "r", "run_data": {}});
         let rows = json!([row, run, 5, {"session_id": "t", "session_type": "team"}]).to_string();
         let nothing = Columns::default();
-        assert_eq!(amounts(&rows, &nothing), [("s".to_owned(), Some((0, 0, 7))), ("t".to_owned(), None)]);
+        assert_eq!(amounts(&rows, &nothing), [("s".to_owned(), Some([0, 0, 7])), ("t".to_owned(), None)]);
         assert_eq!(stated_sessions(rows.as_bytes(), &nothing)[0].user_id.as_deref(), Some("u"));
         assert_eq!(amounts("7", &nothing), []);
     }
