@@ -19,7 +19,8 @@ pub(super) fn lost(runs: &[Figures], missing: Figures) -> Option<Vec<usize>> {
     if order.len() > MAX_CANDIDATES {
         return None;
     }
-    order.sort_by(|a, b| b.cmp(a));
+    // Of equal ones the earlier: the last writer's figures stay.
+    order.sort_by(|(a, a_at), (b, b_at)| b.cmp(a).then(a_at.cmp(b_at)));
     // What all runs from a place on add up to.
     let mut rest = vec![Figures::default()];
     for (run, _) in order.iter().rev() {
