@@ -200,6 +200,7 @@ impl Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Done = 0,
+    /// Of reconcile: some differences are unexplained.
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
     Interrupted = 130,

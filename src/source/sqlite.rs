@@ -76,8 +76,8 @@ pub(super) fn sessions(
     let database = Database::open(path, LOCK_PATIENCE)?;
     let found = database.tables().map_err(|error| database.error(error))?;
     let (what, is_called) = ("an SQLite database", |table: &Table, name: &str| table.name == name);
-    for (table, layout) in (Described { path, what, found: &found, is_called }).choose(tables)? {
-        if layout.has_sessions() {
+    for (table, _) in (Described { path, what, found: &found, is_called }).choose(tables)? {
+        if table.has_session_data() {
             database.expect_rowids(table)?;
             Rows::of_sessions(table).read(&database, 0, accept)?;
         }
@@ -202,9 +202,8 @@ impl Rows {
     }
 
     fn of_sessions(table: &Table) -> Self {
-        let data = table.column_or_null("session_data");
         let select = format!(
-            "SELECT rowid, {data}, session_id, {user}, NULL, NULL, session_id FROM {table}",
+            "SELECT rowid, session_data, session_id, {user}, NULL, NULL, session_id FROM {table}",
             user = table.column_or_null("user_id"),
             table = quoted(&table.name),
         );

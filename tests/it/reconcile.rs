@@ -298,21 +298,23 @@ note        ours is what providers billed as far as Agno recorded it: streams
 #[test]
 fn what_nothing_explains_ends_with_5_and_has_its_numbers() {
     let folder = TempDir::new().unwrap();
-    let sql = r#"UPDATE agno_sessions SET session_data = replace(session_data, '"total_tokens": 547', '"total_tokens": 548')"#;
-    let odd = changed_copy(
-        "agno/3.1.10/checkpoint.db",
-        folder.path(),
-        &sql.replace("547", "1083").replace("548", "1084"),
-    );
+    let sql = r#"UPDATE agno_sessions SET session_data = replace(session_data, '"FIELD": ', '"FIELD": 1')"#;
+    let changed =
+        |field: &str| changed_copy("agno/3.1.10/checkpoint.db", folder.path(), &sql.replace("FIELD", field));
+    // Every field must be right, of those too that no table shows.
+    let odd = changed("cache_read_tokens");
+    let all = run(agno_otel(["reconcile", "--json"]).arg(&odd)).expect_code(5).summary();
+    assert_eq!(all["sessions"][0]["unexplained"]["total_tokens"], 536);
+    let odd = changed("total_tokens");
     let ended = run(agno_otel(["reconcile", "--json"]).arg(&odd)).expect_code(5);
     let all = ended.summary();
     let session = &all["sessions"][0];
-    assert_eq!(session["unexplained"]["total_tokens"], 537);
+    assert_eq!(session["unexplained"]["total_tokens"], 10_536);
     assert_eq!(session["causes"], json!([]));
     assert_eq!(all["summary"]["unexplained"], 1);
     let text = run(agno_otel(["reconcile"]).arg(&odd)).expect_code(5).stdout;
     assert!(
-        text.contains("+537  unexplained\n") && text.contains("1 differ, 1 of them unexplained"),
+        text.contains("+10,536  unexplained\n") && text.contains("1 differ, 1 of them unexplained"),
         "{text}"
     );
 }

@@ -80,8 +80,8 @@ pub(super) async fn sessions(
     let path = database.connection.name.as_path();
     let described =
         Described { path, what: "a Postgres database", found: &found, is_called: Relation::is_called };
-    for (relation, layout) in described.choose(tables)? {
-        if layout.has_sessions() {
+    for (relation, _) in described.choose(tables)? {
+        if relation.table.has_session_data() {
             Rows::of_sessions(relation).read(&database, 0, accept).await?;
         }
     }
@@ -363,5 +363,7 @@ mod tests {
         let rows = Rows::of(&relation("ai.mine", &["run_id", "session_id", "run_data"]), &Layout::Runs);
         assert_eq!(rows.columns, "run_id::text, run_data::text, session_id::text, NULL, NULL, NULL");
         assert!(rows.page(Some("a'b")).contains("WHERE run_id > 'a''b' ORDER BY run_id LIMIT 256"));
+        let rows = Rows::of_sessions(&relation("ai.mine", &["session_id", "session_type", "session_data"]));
+        assert_eq!(rows.columns, "session_id::text, session_data::text, session_id::text, NULL, NULL, NULL");
     }
 }
