@@ -9,6 +9,7 @@ mod listen;
 mod named;
 mod once;
 mod own;
+mod reconcile;
 mod release;
 mod run;
 mod send;
@@ -75,6 +76,8 @@ enum Command {
     Show(show::Arguments),
     /// Say what runs cost: tokens × price = amount, by model. Sends nothing.
     Bill(bill::Arguments),
+    /// Compare our totals with Agno's session_metrics, session by session, and say which rule makes them differ.
+    Reconcile(reconcile::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
@@ -213,6 +216,7 @@ enum Ended {
     Misconfigured = 2,
     SourceAmiss = 3,
     DestinationAmiss = 4,
+    /// Of reconcile: some differences are unexplained.
     SomeRefused = 5,
     /// By a signal, after what was under way had been ended.
     Interrupted = 130,
@@ -316,6 +320,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::DeadLetters(arguments) => status::dead_letters(&arguments, file),
             Command::Show(arguments) => show::run(arguments, file).await,
             Command::Bill(arguments) => bill::run(arguments, file).await,
+            Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };
@@ -335,6 +340,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<observe::Error>()
         || matches!(error.downcast_ref(), Some(serve::Error::Tls(_)))
         || error.is::<StdinTwice>()
+        || error.is::<reconcile::Stdin>()
         || error.is::<NoSource>()
         || error.is::<NotUtf8>()
         || error.is::<run::NoStateFile>()

@@ -42,6 +42,22 @@ impl Names {
         }
     }
 
+    /// What Agno states of the sessions of a source that was read.
+    pub(super) async fn sessions(
+        &self,
+        location: &Location,
+        accept: &mut (dyn FnMut(crate::Record) + Send),
+    ) -> Result<(), Error> {
+        let mut tables = self.tables.clone();
+        loop {
+            match source::sessions(location, &tables, accept).await {
+                // It says so before it hands over anything.
+                Err(Error::NoTable { table, .. }) => tables = tables.without(&table),
+                ended => return ended,
+            }
+        }
+    }
+
     /// Fails for a name that no source had.
     pub(super) fn expect_met(self) -> Result<(), Error> {
         for (name, error) in self.unmet {

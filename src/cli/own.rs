@@ -24,7 +24,8 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         | Command::Status(_)
         | Command::DeadLetters(_)
         | Command::Show(_)
-        | Command::Bill(_) => None,
+        | Command::Bill(_)
+        | Command::Reconcile(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -53,7 +54,8 @@ pub(super) fn span(command: &Command) -> Span {
         | Command::Status(_)
         | Command::DeadLetters(_)
         | Command::Show(_)
-        | Command::Bill(_) => Span::none(),
+        | Command::Bill(_)
+        | Command::Reconcile(_) => Span::none(),
     }
 }
 

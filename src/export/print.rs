@@ -123,6 +123,35 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Rows as a table, the first of them its heading. Columns that hold numbers, by their places, stand to the right. Where it is
+/// wider than so many columns, the cells of the first column are cut, but not below a width that still tells them apart.
+pub fn table(rows: &[Vec<String>], numbers: &[usize], columns: Option<usize>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    let widest = |column: usize| {
+        let widths = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.width());
+        widths.max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = (0..count).map(widest).collect();
+    let others: usize = widths.iter().skip(1).map(|width| GAP.len() + width).sum();
+    if let Some((first, columns)) = widths.first_mut().zip(columns) {
+        *first = (*first).min(columns.saturating_sub(others).max(MIN_LABEL_COLUMNS));
+    }
+    let mut text = String::new();
+    for row in &cells {
+        let filled = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            let cell = cut(cell, *width);
+            let missing = " ".repeat(width.saturating_sub(cell.width()));
+            if numbers.contains(&column) { missing + &cell } else { cell + &missing }
+        });
+        let line = filled.collect::<Vec<String>>().join(GAP);
+        // Writing to a string cannot fail.
+        writeln!(text, "{}", line.trim_end()).ok();
+    }
+    text
+}
+
 /// Cut or filled up to so many columns.
 fn padded(text: &str, columns: usize) -> String {
     let text = cut(text, columns);
@@ -214,6 +243,28 @@ mod tests {
         let columns: Vec<usize> = text.lines().map(|line| line.split_once('█').unwrap().0.width()).collect();
         assert_eq!(columns, [32, 32, 32], "{text}");
         assert_eq!(cut("研究者", 5), "研究…");
+    }
+
+    #[test]
+    fn a_table_is_straight_and_its_first_column_gives_way() {
+        let rows = |first: &str| {
+            let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+            vec![
+                row(["session", "ours", "why"]),
+                row([first, "1,234", "pause"]),
+                row(["研究者\u{7}", "5", ""]),
+            ]
+        };
+        let text = table(&rows("s"), &[1], Some(80));
+        assert_eq!(text, "session       ours  why\ns            1,234  pause\n研究者\\u{7}      5\n");
+        let text = table(&rows(&"x".repeat(90)), &[1], Some(40));
+        assert!(
+            widths(&text).iter().all(|width| *width <= 40) && text.contains("x…  1,234  pause"),
+            "{text}"
+        );
+        assert!(table(&rows(&"x".repeat(90)), &[1], Some(10)).contains(&"x".repeat(MIN_LABEL_COLUMNS - 1)));
+        assert!(table(&rows(&"x".repeat(90)), &[1], None).contains(&"x".repeat(90)));
+        assert_eq!(table(&[], &[], None), "");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::framework::agno::DecodedRun;
 
 /// The copies of one run: the best of them, and what of its place any of them says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Copies {
     pub(super) best: DecodedRun,
     rank: Rank,

@@ -4,6 +4,7 @@
 //! others: a copy of a forked session on its original, a step on the run it executed. The result does not depend
 //! on the order in which records arrive, nor on how often.
 
+mod accounts;
 mod copies;
 mod families;
 mod survey;

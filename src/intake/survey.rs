@@ -105,6 +105,11 @@ impl Surveyed {
         keep: Keep,
         received_ns: u64,
     ) -> Result<Gathered, Error> {
+        Ok(self.collect(families, keep).await?.finish(received_ns))
+    }
+
+    /// Reads the records of some families again.
+    pub(super) async fn collect(&self, families: &[Family<'_>], keep: Keep) -> Result<Intake, Error> {
         let mut intake = Intake::keeping(keep).priced(&self.prices);
         let all = &self.families;
         let mut accept = |record: Record| {
@@ -121,7 +126,7 @@ impl Surveyed {
                 source.fetch_all(&spots, &mut accept).await?;
             }
         }
-        Ok(intake.finish(received_ns))
+        Ok(intake)
     }
 
     /// Which source a spot is in, and where in that.

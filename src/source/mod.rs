@@ -10,9 +10,11 @@ mod file;
 mod folder;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspect;
+mod location;
 #[cfg(feature = "postgres")]
 #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without a state file nothing is followed"))]
 mod postgres;
+mod sessions;
 #[cfg(feature = "sqlite")]
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "followed are all sources or none"))]
 mod sqlite;
@@ -31,6 +33,8 @@ use std::time::Duration;
 use crate::framework::Oddities;
 use crate::framework::agno::Columns;
 use crate::stable_hash::stable_hash_of;
+pub use location::Location;
+pub use sessions::sessions;
 pub use tables::Tables;
 pub use url::PostgresUrl;
 pub use values::split;
@@ -207,39 +211,6 @@ impl Source {
             Part::Leaf(leaf) => leaf.label().to_owned(),
         };
         self.parts.iter().map(name).collect()
-    }
-}
-
-/// Where to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A file or a folder.
-    Path(PathBuf),
-    /// Standard input.
-    Stdin,
-    /// A Postgres database.
-    Postgres(PostgresUrl),
-}
-
-impl Location {
-    /// `-` is standard input; a URL is a database.
-    pub fn of(argument: &Path) -> Self {
-        match argument.to_str() {
-            Some("-") => Self::Stdin,
-            Some(text) => {
-                PostgresUrl::of(text).map_or_else(|| Self::Path(argument.to_owned()), Self::Postgres)
-            }
-            None => Self::Path(argument.to_owned()),
-        }
-    }
-
-    /// What it is called in messages: a URL without its password.
-    pub fn name(&self) -> PathBuf {
-        match self {
-            Self::Path(path) => path.clone(),
-            Self::Stdin => "-".into(),
-            Self::Postgres(url) => url.to_string().into(),
-        }
     }
 }
 

@@ -68,6 +68,24 @@ pub(super) fn open(path: &Path, tables: &Tables, patience: Duration) -> Result<S
     Ok(source)
 }
 
+/// Hands over the `session_data` of every session.
+pub(super) fn sessions(
+    path: &Path,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<(), Error> {
+    let database = Database::open(path, LOCK_PATIENCE)?;
+    let found = database.tables().map_err(|error| database.error(error))?;
+    let (what, is_called) = ("an SQLite database", |table: &Table, name: &str| table.name == name);
+    for (table, _) in (Described { path, what, found: &found, is_called }).choose(tables)? {
+        if table.has_session_data() {
+            database.expect_rowids(table)?;
+            Rows::of_sessions(table).read(&database, 0, accept)?;
+        }
+    }
+    Ok(())
+}
+
 /// Opens a database that is followed.
 pub(super) fn follow(path: &Path, tables: &Tables) -> Result<Source, Error> {
     open(path, tables, FOLLOW_PATIENCE)
@@ -175,6 +193,15 @@ impl Rows {
             table = quoted(&table.name),
         );
         Self { table: table.name.clone(), json, id: table.column_or_null(id), select }
+    }
+
+    fn of_sessions(table: &Table) -> Self {
+        let select = format!(
+            "SELECT rowid, session_data, session_id, {user}, NULL, NULL, session_id FROM {table}",
+            user = table.column_or_null("user_id"),
+            table = quoted(&table.name),
+        );
+        Self { table: table.name.clone(), json: "session_data", id: "session_id".to_owned(), select }
     }
 
     /// Hands over the JSON of every row, in short statements that each go on where the last one ended.

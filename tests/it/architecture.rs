@@ -210,8 +210,15 @@ const DOORS: [(&str, &[&str]); 37] = [
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 6] =
-    ["source/inspect.rs", "source/mod.rs", "lib.rs", "main.rs", "cli/", "export/mod.rs"];
+const FEATURES: [&str; 7] = [
+    "source/inspect.rs",
+    "source/mod.rs",
+    "source/sessions.rs",
+    "lib.rs",
+    "main.rs",
+    "cli/",
+    "export/mod.rs",
+];
 
 const MOST_LINES: usize = 500;
 

@@ -26,6 +26,7 @@ mod hostile;
 mod observe;
 mod privacy;
 mod reading;
+mod reconcile;
 mod seeds;
 mod sending;
 mod series;

@@ -10,6 +10,7 @@ mod lenient;
 mod matching;
 mod media;
 mod message;
+pub mod reconcile;
 mod record;
 mod run;
 mod steps;
@@ -55,6 +56,8 @@ pub struct DecodedRun {
     pub run: crate::model::Run,
     /// What the record says of the run's spend.
     pub(crate) recorded: usage::Recorded,
+    /// Up to which of its messages it was saved before its end, if it was (`checkpoint`).
+    pub(crate) checkpoint: Option<usize>,
 }
 
 /// How far a piece of text is JSON, Python's ways allowed for.

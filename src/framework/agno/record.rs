@@ -46,6 +46,7 @@ pub(super) struct RunRecord<'a> {
     pub(super) forked_from_run_id: Text<'a>,
     pub(super) forked_from_session_id: Text<'a>,
     pub(super) forked_from_message_index: Number,
+    pub(super) last_checkpoint_at_message_index: Number,
     pub(super) member_responses: Bounded<List<Self>>,
     pub(super) step_executor_runs: Bounded<List<Self>>,
     pub(super) workflow_agent_run: Bounded<Object<Box<Self>>>,

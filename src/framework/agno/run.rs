@@ -110,7 +110,8 @@ fn read(
         figures(metrics, &mut run, oddities);
     }
     run.moments = moments(record, &run, oddities);
-    DecodedRun { run, recorded }
+    let checkpoint = record.last_checkpoint_at_message_index.integer();
+    DecodedRun { run, recorded, checkpoint: checkpoint.and_then(|index| usize::try_from(index).ok()) }
 }
 
 /// How many messages at its head were taken over from the run it continues.

@@ -47,6 +47,11 @@ impl Table {
         }
     }
 
+    /// True for a table of sessions of 2.x or 3.x that says more of them than their runs.
+    pub fn has_session_data(&self) -> bool {
+        matches!(self.layout(), Layout::SessionsWithRuns | Layout::Sessions) && self.has(&["session_data"])
+    }
+
     /// The column, if this table has it, else a `NULL` in its place.
     pub fn column_or_null(&self, column: &str) -> String {
         if self.has(&[column]) { format!("\"{column}\"") } else { "NULL".to_owned() }
@@ -67,5 +72,9 @@ mod tests {
         assert_eq!(table(&["run_id", "session_id", "run_data", "status"]).layout(), Layout::Runs);
         assert_eq!(table(&["session_id", "memory", "session_data"]).layout(), Layout::V1);
         assert_eq!(table(&["trace_id", "run_id", "session_id"]).layout(), Layout::Other);
+        let sessions = ["session_id", "session_type", "session_data", "runs"];
+        assert!(table(&sessions).has_session_data() && table(&sessions[..3]).has_session_data());
+        assert!(!table(&["session_id", "session_type", "runs"]).has_session_data());
+        assert!(!table(&["session_id", "memory", "session_data"]).has_session_data());
     }
 }

@@ -14,7 +14,7 @@ use super::record::MetricsRecord;
 const LARGEST_TOKENS: u64 = 1 << 53;
 
 /// The names under which a reader of Agno's documentation knows its token fields.
-const TOKEN_FIELDS: [&str; 9] = [
+pub(super) const TOKEN_FIELDS: [&str; 9] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",

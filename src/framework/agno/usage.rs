@@ -84,7 +84,7 @@ pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> (Vec<Run>, V
     let foreign: Vec<Vec<bool>> =
         decoded.iter().map(|DecodedRun { run, .. }| foreign_calls(run, &owners, &origins)).collect();
     let known: BTreeSet<String> = decoded.iter().map(|one| one.run.key.run_id.clone()).collect();
-    let settled = decoded.into_iter().zip(foreign).map(|(DecodedRun { mut run, recorded }, foreign)| {
+    let settled = decoded.into_iter().zip(foreign).map(|(DecodedRun { mut run, recorded, .. }, foreign)| {
         drop_foreign(&mut run, &foreign);
         let mut recorded = of_fork(&run, recorded);
         drop_repeated_steps(&mut run, &mut recorded, &known);
@@ -259,7 +259,7 @@ mod tests {
         };
         let calls = ids.iter().map(call).collect();
         let run = Run { session_id: Some("s".to_owned()), calls, ..Run::bare(run_id, RunKind::Agent) };
-        DecodedRun { run, recorded: Recorded::Messages }
+        DecodedRun { run, recorded: Recorded::Messages, checkpoint: None }
     }
 
     /// Each run with the messages left to it and the tokens it spent.

@@ -70,6 +70,22 @@ pub(super) async fn read(
     Ok(source)
 }
 
+/// Hands over the `session_data` of every session.
+pub(super) async fn sessions(
+    url: &PostgresUrl,
+    tables: &Tables,
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<(), Error> {
+    let database = Database { connection: Connection::to(url, LOCK_PATIENCE)? };
+    let found = database.relations(tables).await?;
+    for (relation, _) in database.choose(&found, tables)? {
+        if relation.table.has_session_data() {
+            Rows::of_sessions(relation).read(&database, 0, accept).await?;
+        }
+    }
+    Ok(())
+}
+
 /// A table, whose name for people has its schema.
 struct Relation {
     table: Table,
@@ -196,6 +212,14 @@ pub(super) struct Rows {
 impl Rows {
     fn of(relation: &Relation, layout: &Layout) -> Self {
         let columns = Columns::of(&relation.table, layout);
+        Self { table: relation.name.clone(), columns, ids: Ids::default() }
+    }
+
+    fn of_sessions(relation: &Relation) -> Self {
+        let (json, id) = ("session_data", "session_id");
+        let user = relation.table.column_or_null("user_id");
+        let read = format!("{id}::text, {json}::text, {id}::text, {user}, NULL, NULL");
+        let columns = Columns { read, json, id };
         Self { table: relation.name.clone(), columns, ids: Ids::default() }
     }
 
@@ -368,5 +392,10 @@ mod tests {
         let rows = Rows::of(&relation("ai.mine", &["run_id", "session_id", "run_data"]), &Layout::Runs);
         assert_eq!(rows.columns.read, "run_id::text, run_data::text, session_id::text, NULL, NULL, NULL");
         assert!(rows.page(Some("a'b")).contains("WHERE run_id > 'a''b' ORDER BY run_id LIMIT 256"));
+        let rows = Rows::of_sessions(&relation("ai.mine", &["session_id", "session_type", "session_data"]));
+        assert_eq!(
+            rows.columns.read,
+            "session_id::text, session_data::text, session_id::text, NULL, NULL, NULL"
+        );
     }
 }
