@@ -9,7 +9,10 @@ mod described;
 mod file;
 mod folder;
 #[cfg(feature = "postgres")]
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without a state file nothing is followed"))]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, unused_imports, reason = "nothing is followed without a state file")
+)]
 mod postgres;
 #[cfg(feature = "sqlite")]
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "followed are all sources or none"))]
