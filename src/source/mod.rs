@@ -12,7 +12,10 @@ mod folder;
 pub mod inspect;
 mod location;
 #[cfg(feature = "postgres")]
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without a state file nothing is followed"))]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, unused_imports, reason = "nothing is followed without a state file")
+)]
 mod postgres;
 mod sessions;
 #[cfg(feature = "sqlite")]

@@ -14,7 +14,7 @@ pub struct Watch(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Files(Files),
+    Files(Box<Files>),
     Postgres(Box<postgres::Watch>),
 }
 
@@ -22,7 +22,7 @@ impl Watch {
     /// Of a source that can be read again.
     pub fn of(location: &Location) -> Result<Self, Error> {
         Ok(Self(match location {
-            Location::Path(path) => Kind::Files(Files::of(path)),
+            Location::Path(path) => Kind::Files(Box::new(Files::of(path))),
             Location::Stdin => return Err(Error::NotFollowed { path: location.name() }),
             Location::Postgres(url) => Kind::Postgres(Box::new(postgres::Watch::of(url)?)),
         }))
@@ -158,7 +158,7 @@ struct Files {
     path: PathBuf,
     database: Option<sqlite::Watch>,
     /// What the system says of the files: which they are, how long, when written.
-    files: Vec<(u64, u64, u64, i128)>,
+    stamps: Vec<(u64, u64, u64, i128)>,
     /// Which file is the database's log. Where it is another, what was opened reads one that nobody writes any more.
     log: Option<(u64, u64)>,
 }
@@ -191,8 +191,8 @@ impl Files {
         let is_same_file = |a: &[(u64, u64, u64, i128)], b: &[(u64, u64, u64, i128)]| {
             a.first().map(|file| (file.0, file.1)) == b.first().map(|file| (file.0, file.1))
         };
-        let replaced = !is_same_file(&self.files, &files);
-        let touched = std::mem::replace(&mut self.files, files) != self.files;
+        let replaced = !is_same_file(&self.stamps, &files);
+        let touched = std::mem::replace(&mut self.stamps, files) != self.stamps;
         if replaced || self.log != log(path) {
             self.database = None;
         }
@@ -211,7 +211,7 @@ impl Files {
 
     /// Which file it is, as far as the system knows.
     fn identity(&self) -> String {
-        self.files.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
+        self.stamps.first().map_or_else(String::new, |(device, inode, ..)| format!("{device}:{inode}"))
     }
 }
 

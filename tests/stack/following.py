@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import uuid
 
 import support
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Follower:
@@ -41,12 +42,15 @@ class Follower:
         """Until its source was looked at once: what is written then is not history."""
 
         def had_contact():
-            import sqlite3
-
-            with sqlite3.connect(self.state) as state:
+            state = sqlite3.connect(f"file:{self.state}?mode=ro", uri=True)
+            try:
                 return state.execute("SELECT count(*) FROM meta WHERE name LIKE 'read %'").fetchone()[0] > 0
+            except sqlite3.OperationalError:  # it is being made
+                return False
+            finally:
+                state.close()
 
-        support.wait_until(lambda: self.state.exists() and self.state.stat().st_size and had_contact(), "a first look", PATIENCE_SECONDS)
+        support.wait_until(lambda: self.state.exists() and had_contact(), "a first look", PATIENCE_SECONDS)
         return self
 
     def kill(self):

@@ -132,12 +132,10 @@ impl Watch {
         lead.take(&database.connection, &oids).await?;
         database.measure(&mut found.leaves).await?;
         let leaf = |leaf: &Leaf| Part::Leaf(Leaf { since: *since, ..leaf.clone() });
-        Ok(Source {
-            parts: found.leaves.iter().map(leaf).collect(),
-            postgres: Some(Arc::clone(database)),
-            oddities: found.oddities.clone(),
-            ..Source::default()
-        })
+        let mut source = Source { oddities: found.oddities.clone(), ..Source::default() };
+        source.parts = found.leaves.iter().map(leaf).collect();
+        source.postgres = Some(Arc::clone(database));
+        Ok(source)
     }
 
     /// Finds the tables, if they are others than before.
