@@ -156,6 +156,11 @@ impl Follower {
         Ok(look)
     }
 
+    /// True for a part of this source while it could not be read: what is due of it stays due.
+    pub(super) fn is_yet_to_read(&self, part: &str) -> bool {
+        self.source.is_none() && part.split_once('\n').is_some_and(|(source, _)| source == self.name())
+    }
+
     /// What the source is called in the state file: the same before it is there and after.
     pub fn name(&self) -> String {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
