@@ -221,6 +221,11 @@ impl Follower {
         Ok(())
     }
 
+    /// True for a part of this source while it could not be read: what is due of it stays due.
+    pub(super) fn is_yet_to_read(&self, part: &str) -> bool {
+        self.source.is_none() && part.split_once('\n').is_some_and(|(source, _)| source == self.key())
+    }
+
     /// What the source is called in the state file: the same before it is there and after.
     pub fn key(&self) -> String {
         let path = match &self.location {

@@ -237,6 +237,10 @@ impl Following {
             }
             let holds = |follower: &&mut Follower| follower.parts.contains(&part);
             let Some(follower) = followers.iter_mut().find(holds) else {
+                let name = self.state.borrow().part_name(part)?;
+                if followers.iter().any(|follower| follower.is_yet_to_read(&name)) {
+                    return Ok(None);
+                }
                 // A source that is not followed any more: what it counted stays counted.
                 continue;
             };

@@ -87,6 +87,12 @@ impl State {
         Ok(found.into_iter().next().map(PartId))
     }
 
+    /// What a part is called.
+    pub fn part_name(&self, PartId(part): PartId) -> Result<String, Error> {
+        let found = self.query("SELECT name FROM sources WHERE id = ?1", [part], |row| row.get(0))?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
     /// Puts off a family that could not be read now.
     pub fn put_off(&mut self, FamilyId(family): FamilyId, until_ns: u64) -> Result<(), Error> {
         let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";

@@ -658,6 +658,29 @@ fn a_database_that_comes_later_is_no_history() {
 }
 
 #[test]
+fn what_was_noted_and_cannot_be_read_now_stays_due() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let truth = tokens(&place.database);
+    // A look notes what is new, and the outbox takes nothing: it is not counted.
+    let more = ["--history", "count", "--outbox-limit", "0"];
+    let start = |more: &[&str]| {
+        follow(&receiver.url(), &place.state(), &[&place.database], more).spawn().map(Running).unwrap()
+    };
+    let child = start(&more);
+    wait_until("two releases", || receiver.metrics().len() >= 2);
+    stop(child, 143);
+    assert_eq!(usage(&receiver), 0);
+    let away = place.folder.path().join("away.db");
+    std::fs::rename(&place.database, &away).unwrap();
+    let child = start(&[]);
+    let before = receiver.metrics().len();
+    wait_until("three releases", || receiver.metrics().len() >= before + 3);
+    std::fs::rename(&away, &place.database).unwrap();
+    wait_until("its spend", || usage(&receiver) == truth);
+    stop(child, 143);
+}
+
+#[test]
 fn a_run_is_counted_under_the_status_it_ended_with() {
     let place = Place::of("agno/3.1.10/tools_multi.db");
     let database = Connection::open(&place.database).unwrap();

@@ -102,6 +102,7 @@ static RUN: Fields = Fields {
         ("forked_from_run_id", Rule::Text),
         ("forked_from_session_id", Rule::Text),
         ("forked_from_message_index", Rule::Number),
+        ("last_checkpoint_at_message_index", Rule::Number),
         ("member_responses", Rule::Runs),
         ("step_executor_runs", Rule::Runs),
         ("workflow_agent_run", Rule::Run),
