@@ -10,7 +10,7 @@
 //! any moment loses nothing and counts nothing twice. Where the file cannot be written the process ends: what it had in
 //! memory is not more than what the file says.
 //!
-//! An older copy of the file is [told by a mark beside it](rewind), and counters start anew.
+//! An older copy of the file is told by a mark beside it (`rewind.rs`), and counters start anew.
 //!
 //! The file belongs to one process at a time, and holds no content unless sending content was asked for.
 
