@@ -131,5 +131,7 @@ fn metrics(following: &Following, hold: Duration) -> Result<String, state::Error
     let mut state = following.state.borrow_mut();
     release::update(&mut state, now_ns)?;
     let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
-    Ok(open_metrics::text(&state.scrape(now_ns, hold_ns)?, &following.resource))
+    let mut shown = state.scrape(now_ns, hold_ns)?;
+    shown.extend(release::budgets(&mut state, following, now_ns)?);
+    Ok(open_metrics::text(&shown, &following.resource))
 }

@@ -203,6 +203,8 @@ impl Said {
             user_id: self.user_id.unwrap_or(said.content.user_id),
             older_names: self.older_names.unwrap_or(said.names.older),
             content,
+            // There is one configuration, for as long as we run.
+            thresholds: said.session.thresholds.clone().leak(),
         })
     }
 }

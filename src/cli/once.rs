@@ -46,6 +46,7 @@ pub(super) async fn send(
         patience: Patience { parent_ns: 0, end_ns: END_NS },
         outbox_limit: u64::MAX,
         prices: super::prices(config.file),
+        budgets: config.file.sections.budget.clone(),
         clock,
     };
     let mut look = look(&following, &mut followers).await?;

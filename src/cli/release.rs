@@ -8,6 +8,9 @@ use tracing::{info, warn};
 use crate::delivery::{self, Delivery, Refusal};
 use crate::export::{Request, Signal};
 use crate::follow::Following;
+use crate::ledger::Released;
+use crate::model::budget::LONGEST_WINDOW_S;
+use crate::otel::budgets::gauges;
 use crate::otel::request::{Chunk, metric_chunks};
 use crate::otel::{metrics, names};
 use crate::state::{self, State};
@@ -56,7 +59,23 @@ fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
     let now_ns = following.clock.now_ns();
     let mut state = following.state.borrow_mut();
     update(&mut state, now_ns)?;
-    state.release(now_ns, |released| metric_chunks(metrics::metrics(released), &following.resource))
+    let budgets = budgets(&mut state, following, now_ns)?;
+    state.release(now_ns, |released| {
+        let mut said = metrics::metrics(released);
+        said.extend(metrics::metrics(&budgets));
+        metric_chunks(said, &following.resource)
+    })
+}
+
+/// How budgets stand. What no budget could ask for any more is forgotten.
+pub(super) fn budgets(
+    state: &mut State,
+    following: &Following,
+    now_ns: u64,
+) -> Result<Vec<Released>, state::Error> {
+    let now_s = now_ns / 1_000_000_000;
+    state.forget_spent(now_s.saturating_sub(LONGEST_WINDOW_S))?;
+    Ok(gauges(&state.standings(&following.budgets, now_s)?, now_ns))
 }
 
 /// Brings series up to now that no run moves.

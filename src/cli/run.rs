@@ -214,6 +214,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         patience: Patience { parent_ns: END_NS, end_ns: END_NS },
         outbox_limit: arguments.outbox_limit.unwrap_or(file.sections.run.outbox_limit_bytes),
         prices: super::prices(file),
+        budgets: file.sections.budget.clone(),
         clock,
     };
     let metrics = (way == MetricsWay::Otlp).then_some((metrics, every));

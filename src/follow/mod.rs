@@ -18,6 +18,7 @@ use crate::error::Chain;
 use crate::framework::agno;
 use crate::framework::{Keep, Oddities};
 use crate::intake::{self, Gathered, Intake, Unpriced};
+use crate::model::budget::Budget;
 use crate::model::{Cost, RunKind, Tokens};
 use crate::money::Prices;
 use crate::otel::{Resource, Settings, names};
@@ -76,6 +77,8 @@ pub struct Following {
     pub outbox_limit: u64,
     /// What spent tokens cost.
     pub prices: Arc<Prices>,
+    /// What may be spent.
+    pub budgets: Vec<Budget>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -204,6 +207,9 @@ impl Following {
         }
         let (sending, now_ns) = ((&self.resource, self.settings), self.clock.now_ns());
         let counted = self.state.borrow_mut().count(batch, sending, self.patience, now_ns)?;
+        for (session, threshold) in self.state.borrow_mut().ledger().take_crossed() {
+            tracing::warn!(session, threshold = threshold.text(), "a session passed a threshold");
+        }
         tally.families += batch.len() as u64;
         for ((_, gathered), counted) in batch.drain(..).zip(counted) {
             tally.add(&gathered, counted);

@@ -21,6 +21,7 @@ pub use survey::{Survey, Surveyed};
 use crate::framework::agno::{self, DecodedRun};
 use crate::framework::{Keep, Oddities, Oddity};
 use crate::ledger::Ledger;
+use crate::model::budget::Expense;
 use crate::model::timeline::{self, Times};
 use crate::model::{Cost, Forest, Run, RunKey, RunKind, Tokens};
 use crate::money::{self, Prices};
@@ -171,6 +172,7 @@ impl Gathered {
 
     /// Counts everything in a ledger; more may come of its sessions.
     pub fn observe(&self, ledger: &mut Ledger, settings: Settings, spent: &dyn Fn(&Run) -> Spent) {
+        ledger.watch(settings.thresholds);
         for trace in &self.forest.traces {
             for (at, node) in trace.nodes.iter().enumerate() {
                 let Some(run) = self.forest.runs.get(node.run) else {
@@ -192,6 +194,25 @@ impl Gathered {
             }
         }
         ledger.set_history(false);
+    }
+
+    /// What each run spent itself, with the second in which it began.
+    pub fn expenses(&self) -> Vec<(&RunKey, u64, Vec<Expense>)> {
+        let mut all = Vec::new();
+        for (trace, times) in self.forest.traces.iter().zip(&self.times) {
+            let mut callers = Vec::<Vec<(RunKind, String)>>::new();
+            for (node, times) in trace.nodes.iter().zip(times) {
+                let Some(run) = self.forest.runs.get(node.run) else { continue };
+                let before = node.holder.node().and_then(|node| callers.get(node));
+                let mut by = before.cloned().unwrap_or_default();
+                by.push((run.kind, run.label().unwrap_or_default().to_owned()));
+                let spent = run.usage.iter().map(|usage| Expense::of(usage, &by)).collect();
+                let began_s = u64::try_from(times.run.start_ns / 1_000_000_000).unwrap_or(0);
+                all.push((&run.key, began_s, spent));
+                callers.push(by);
+            }
+        }
+        all
     }
 
     /// Everything spent.

@@ -7,6 +7,7 @@
 //! Pure and in memory: it reads no clock and writes no file. [`stored`] is what a state file holds of it.
 
 mod series;
+mod sessions;
 pub mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value,
 
 use crate::framework::{Oddities, Oddity};
 use crate::model::RunKey;
+use crate::model::budget::Limit;
 use crate::otel::names::{self, Metric};
 use crate::stable_hash::stable_hash;
 
@@ -96,6 +98,8 @@ struct Session {
     exemplar: Option<Exemplar>,
     totals: SessionShare,
     recorded: SessionShare,
+    /// The most it ever stood at, in tokens and nano-dollars: what passed a threshold does not pass it again.
+    peak: (u64, u64),
 }
 
 /// A series by number: runs remember what they moved, and there are many runs.
@@ -152,6 +156,10 @@ pub struct Ledger {
     unstored: BTreeSet<SeriesId>,
     /// Nothing moves: what is said now was spent before we counted.
     is_history: bool,
+    /// What sessions may pass before somebody wants to know.
+    thresholds: &'static [Limit],
+    /// Sessions that passed one since this was last asked.
+    crossed: Vec<(String, Limit)>,
 }
 
 /// What happened once, as runs remember it.
@@ -247,68 +255,6 @@ impl Ledger {
         costs.map(|(_, share)| *share).fold(0, u64::saturating_add)
     }
 
-    /// Sets what a run adds to its session. The first run to be seen names the session.
-    pub fn observe_session(
-        &mut self,
-        session: &str,
-        run: &RunKey,
-        share: &SessionShare,
-        attributes: &[(&'static str, String)],
-        exemplar: Option<&Exemplar>,
-    ) {
-        if !self.sessions.contains_key(session) {
-            let named = Session {
-                attributes: attributes.to_vec(),
-                exemplar: exemplar.cloned(),
-                ..Session::default()
-            };
-            self.sessions.insert(session.to_owned(), named);
-            let id = self.id(&names::SESSION_STARTED, attributes.to_vec());
-            self.record(id, &names::SESSION_STARTED, 1, exemplar.cloned());
-        }
-        let mut counted = self.runs.remove(run).unwrap_or_default();
-        let share = SessionShare { cost_nano_usd: self.counted_cost(&counted), ..share.clone() };
-        let before = std::mem::replace(&mut counted.session, share.clone());
-        if let Some(state) = self.sessions.get_mut(session) {
-            let totals = std::mem::take(&mut state.totals);
-            state.totals = totals.combine(&share, u64::saturating_add).combine(&before, u64::saturating_sub);
-            if self.is_history {
-                state.recorded = state.totals.clone();
-            } else if names::SESSION_COST.since > counted.set {
-                let more = share.cost_nano_usd.saturating_sub(before.cost_nano_usd);
-                state.recorded.cost_nano_usd = state.recorded.cost_nano_usd.saturating_add(more);
-            }
-        }
-        self.runs.insert(run.clone(), counted);
-    }
-
-    /// Records sessions as quiet: histograms get what was added since they were last recorded.
-    pub fn close_sessions(&mut self) {
-        let mut sessions = std::mem::take(&mut self.sessions);
-        for session in sessions.values_mut() {
-            let tokens = session.totals.input_tokens.saturating_add(session.totals.output_tokens);
-            let largest = self.largest.entry(session.attributes.clone()).or_default();
-            *largest = tokens.max(*largest);
-            let largest = *largest;
-            self.set(&names::SESSION_LARGEST, session.attributes.clone(), largest);
-            let added = session.totals.clone().combine(&session.recorded, u64::saturating_sub);
-            session.recorded = session.totals.clone();
-            let values = [
-                (&names::SESSION_TOKENS, added.input_tokens.saturating_add(added.output_tokens)),
-                (&names::SESSION_INPUT, added.input_tokens),
-                (&names::SESSION_OUTPUT, added.output_tokens),
-                (&names::SESSION_COST, added.cost_nano_usd),
-                (&names::SESSION_RUN_COUNT, added.runs),
-                (&names::SESSION_DURATION, added.duration_ns),
-            ];
-            for (metric, value) in values {
-                let id = self.id(metric, session.attributes.clone());
-                self.record(id, metric, value, session.exemplar.clone());
-            }
-        }
-        self.sessions = sessions;
-    }
-
     /// Forgets the runs and sessions counted so far. Their totals stay; said again, they would be counted again.
     pub fn forget_runs(&mut self) {
         self.forgotten += self.sessions.len();
@@ -369,7 +315,7 @@ impl Ledger {
         let of_metric = self.series.iter().filter(move |series| series.key().metric.name == metric.name);
         of_metric.filter_map(|series| match series.value() {
             Value::Number(value) => Some((series.key(), *value)),
-            Value::Histogram(_) => None,
+            Value::Quotient { .. } | Value::Histogram(_) => None,
         })
     }
 

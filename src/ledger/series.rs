@@ -70,6 +70,13 @@ pub struct Histogram {
 pub enum Value {
     /// A counter or a gauge.
     Number(u64),
+    /// A gauge that is a number of parts.
+    Quotient {
+        /// How many.
+        number: u64,
+        /// So many make one.
+        of: u64,
+    },
     /// A histogram.
     Histogram(Histogram),
 }
@@ -163,9 +170,7 @@ impl Series {
                 histogram.add(bucket, value);
                 bucket
             }
-            (Value::Histogram(_), Instrument::Counter | Instrument::Amount { .. } | Instrument::Gauge) => {
-                return;
-            }
+            (Value::Quotient { .. } | Value::Histogram(_), _) => return,
         };
         self.remember(bucket, value, exemplar);
     }
@@ -313,7 +318,7 @@ mod tests {
             let mut seen = |at_s: u64| {
                 let now = series.show(at_s * SECOND_NS, hold_ns).now;
                 let number = match &now.value {
-                    Value::Number(number) => *number,
+                    Value::Number(number) | Value::Quotient { number, .. } => *number,
                     Value::Histogram(histogram) => histogram.sum,
                 };
                 (number, now.exemplars.len())

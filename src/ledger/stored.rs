@@ -42,6 +42,9 @@ pub struct StoredSession {
     attributes: Vec<(String, String)>,
     totals: StoredShare,
     recorded: StoredShare,
+    /// The most it ever stood at. Where an older version stored it, that is where it stands.
+    #[serde(default)]
+    peak: Option<(u64, u64)>,
 }
 
 impl StoredSession {
@@ -85,7 +88,8 @@ enum StoredValue {
 impl From<&Value> for StoredValue {
     fn from(value: &Value) -> Self {
         match value {
-            Value::Number(number) => Self::Number(*number),
+            // Of what is divided nothing is stored: it is no series of the ledger's.
+            Value::Number(number) | Value::Quotient { number, .. } => Self::Number(*number),
             Value::Histogram(Histogram { count, sum, buckets, range }) => {
                 Self::Histogram { count: *count, sum: *sum, buckets: buckets.clone(), range: *range }
             }
@@ -173,6 +177,7 @@ impl Ledger {
                 attributes: of_attributes(&session.attributes),
                 totals: of_share(&session.totals),
                 recorded: of_share(&session.recorded),
+                peak: Some(session.peak),
             };
             (id.as_str(), stored)
         })
@@ -180,10 +185,13 @@ impl Ledger {
 
     /// Remembers what a session stood at.
     pub fn remember_session(&mut self, id: String, stored: StoredSession) {
+        let totals = to_share(&stored.totals);
+        let spent = (totals.input_tokens.saturating_add(totals.output_tokens), totals.cost_nano_usd);
         let session = Session {
             attributes: to_attributes(stored.attributes),
             exemplar: None,
-            totals: to_share(&stored.totals),
+            peak: stored.peak.unwrap_or(spent),
+            totals,
             recorded: to_share(&stored.recorded),
         };
         self.sessions.insert(id, session);

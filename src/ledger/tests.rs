@@ -1,3 +1,4 @@
+use super::stored::StoredSession;
 use super::*;
 
 fn run(id: &str) -> RunKey {
@@ -299,4 +300,49 @@ proptest::proptest! {
         };
         proptest::prop_assert_eq!(counted(runs.iter().collect()), counted(runs.iter().rev().collect()));
     }
+}
+
+#[test]
+fn a_session_passes_a_threshold_once_whatever_is_taken_back_restarted_or_history() {
+    static THRESHOLDS: [Limit; 3] = [Limit::Tokens(100), Limit::Tokens(200), Limit::NanoUsd(50)];
+    let share = |tokens| SessionShare { input_tokens: tokens, ..SessionShare::default() };
+    let observe = |ledger: &mut Ledger, id: &str, tokens| {
+        ledger.watch(&THRESHOLDS);
+        ledger.observe_session("s", &run(id), &share(tokens), &[], None);
+    };
+    let crossed = |ledger: &Ledger| -> Vec<(String, u64)> {
+        let of = |(key, value): (&SeriesKey, u64)| (key.attributes[0].1.clone(), value);
+        ledger.counters(&names::SESSION_CROSSED).map(of).collect()
+    };
+    let are = |counts: [u64; 3]| -> Vec<(String, u64)> {
+        THRESHOLDS.iter().map(|threshold| threshold.text()).zip(counts).collect()
+    };
+    let mut ledger = Ledger::default();
+    observe(&mut ledger, "a", 99);
+    assert_eq!(crossed(&ledger), are([0, 0, 0]), "born together");
+    observe(&mut ledger, "b", 1);
+    assert_eq!(crossed(&ledger), are([1, 0, 0]));
+    assert_eq!(ledger.take_crossed(), [("s".to_owned(), Limit::Tokens(100))]);
+    // Taken back, spent again, seen again.
+    for tokens in [0, 1, 1] {
+        observe(&mut ledger, "b", tokens);
+    }
+    // After a restart.
+    let stored: Vec<(String, StoredSession)> =
+        ledger.sessions().map(|(id, session)| (id.to_owned(), session)).collect();
+    ledger.forget_runs();
+    for (id, session) in stored {
+        ledger.remember_session(id, session);
+    }
+    observe(&mut ledger, "c", 50);
+    assert_eq!(crossed(&ledger), are([1, 0, 0]));
+    // Two at once, and history.
+    ledger.set_history(true);
+    observe(&mut ledger, "d", 45);
+    ledger.set_history(false);
+    assert_eq!((crossed(&ledger), ledger.take_crossed()), (are([1, 0, 0]), Vec::new()));
+    observe(&mut ledger, "e", 10);
+    assert_eq!(crossed(&ledger), are([1, 1, 0]), "what history holds counts towards it");
+    ledger.observe_session("t", &run("f"), &share(300), &[], None);
+    assert_eq!(crossed(&ledger), are([2, 2, 0]));
 }

@@ -7,6 +7,7 @@
 //!
 //! Nothing here names a framework, an OpenTelemetry type, a file or a clock.
 
+pub mod budget;
 pub mod content;
 pub mod cost;
 pub mod run;

@@ -343,15 +343,15 @@ fn points<P>(series: &[&Released], point: impl Fn(&Released, &Point) -> Option<P
 }
 
 fn number_point(series: &Released, point: &Point) -> Option<otlp::NumberDataPoint> {
-    let Value::Number(value) = point.value else {
-        return None;
-    };
     let is_gauge = series.key.metric.instrument == Instrument::Gauge;
-    let (scale, value) = match series.key.metric.instrument {
-        Instrument::Amount { scale } => (scale, number_data_point::Value::AsDouble(unscaled(value, scale))),
-        Instrument::Counter | Instrument::Gauge | Instrument::Histogram { .. } => {
-            (1, number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX)))
+    let double = |number, of| number_data_point::Value::AsDouble(unscaled(number, of));
+    let (scale, value) = match (&point.value, series.key.metric.instrument) {
+        (Value::Number(value), Instrument::Amount { scale }) => (scale, double(*value, scale)),
+        (Value::Number(value), _) => {
+            (1, number_data_point::Value::AsInt(i64::try_from(*value).unwrap_or(i64::MAX)))
         }
+        (Value::Quotient { number, of }, _) => (1, double(*number, *of)),
+        (Value::Histogram(_), _) => return None,
     };
     Some(otlp::NumberDataPoint {
         attributes: attributes(series),

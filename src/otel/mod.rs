@@ -5,6 +5,7 @@
 //! async.
 
 mod attributes;
+pub mod budgets;
 pub mod content;
 mod encode;
 mod find;

@@ -91,6 +91,10 @@ names! {
     SESSION_OUTPUT_TOKENS = "agno.session.output_tokens",
     SESSION_TOTAL_TOKENS = "agno.session.total_tokens",
     SESSION_RUNS = "agno.session.runs",
+    BUDGET_NAME = "agno.budget.name",
+    SESSION_THRESHOLD = "agno.session.threshold.value",
+    CROSSED_TOKENS = "agno.session.threshold.tokens",
+    CROSSED_USD = "agno.session.threshold.usd",
     LINK_KIND = "agno.link.kind",
     ODDITY = "agno.oddity",
     BRIDGE_VERSION = "agno.bridge.version",
@@ -297,8 +301,20 @@ metrics! {
         "Top-level runs per session, recorded when the session goes quiet.";
     SESSION_DURATION: "agno.session.duration", "s", seconds(WORKFLOW_S),
         "Sum of the durations of a session's top-level runs, recorded when the session goes quiet.";
+    SESSION_CROSSED: "agno.session.threshold.crossed", "{session}", Instrument::Counter,
+        "Sessions that passed a threshold for the first time.";
     SESSION_LARGEST: "agno.session.largest_active_tokens", "{token}", Instrument::Gauge,
         "Tokens of the largest session that was active lately; in a `send`, of all sent.";
+    BUDGET_LIMIT: "agno.budget.limit", "", Instrument::Gauge,
+        "What may be spent in the budget's window, in tokens or US dollars.";
+    BUDGET_USAGE: "agno.budget.usage", "", Instrument::Gauge,
+        "What is spent of it by runs that began in the window, in the same unit.";
+    BUDGET_UTILIZATION: "agno.budget.utilization", "1", Instrument::Gauge,
+        "The part of it that is spent.";
+    BUDGET_WINDOW_START: "agno.budget.window.start_timestamp", "s", Instrument::Gauge,
+        "When the budget's window began, in Unix time.";
+    BUDGET_WINDOW_END: "agno.budget.window.end_timestamp", "s", Instrument::Gauge,
+        "When the budget's window ends, in Unix time.";
     BRIDGE_UP: "agno.bridge.up", "1", Instrument::Gauge,
         "1 while agno-otel sends.";
     BRIDGE_INFO: "agno.bridge.info", "1", Instrument::Gauge,

@@ -75,6 +75,9 @@ fn family(text: &mut String, series: &[&Released], identity: &str) -> fmt::Resul
                 text.push('\n');
             }
             (Value::Number(value), _) => writeln!(text, "{name}{{{labels}}} {value}")?,
+            (Value::Quotient { number, of }, _) => {
+                writeln!(text, "{name}{{{labels}}} {}", unscaled(*number, *of))?;
+            }
             (Value::Histogram(histogram), Instrument::Histogram { bounds, scale }) => {
                 buckets(text, (&name, &labels), &series.now, histogram, (bounds, scale))?;
             }

@@ -14,6 +14,7 @@ use super::view::{
     Attribute, Attributes, EventView, Kind, LinkView, SpanView, Value, count, flag, number, optional, real,
     text,
 };
+use crate::model::budget::{DEFAULT_THRESHOLDS, Limit};
 use crate::model::cost::{CURRENCY, usd};
 use crate::model::step::Scalar;
 use crate::model::timeline::{Interval, Times, Timing};
@@ -23,7 +24,7 @@ use crate::model::{
 };
 
 /// What of a trace is said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Send `user.id`. It is personal data, so only when asked.
     pub user_id: bool,
@@ -31,6 +32,15 @@ pub struct Settings {
     pub older_names: bool,
     /// What of prompts, answers, arguments, results and error texts is sent; by default nothing.
     pub content: Policy,
+    /// What a session may pass before somebody wants to know.
+    pub thresholds: &'static [Limit],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (user_id, older_names, content) = Default::default();
+        Self { user_id, older_names, content, thresholds: &DEFAULT_THRESHOLDS }
+    }
 }
 
 /// One trace, parents before children; the first span is the root.
@@ -234,6 +244,24 @@ impl<'f> Writer<'f, '_> {
             number(attributes, names::SESSION_RUNS, so_far.runs);
             if let Some(cost) = so_far.cost {
                 real(attributes, names::SESSION_COST_SO_FAR, usd(cost.nano_usd));
+            }
+            self.crossed(so_far, attributes);
+        }
+    }
+
+    /// The highest thresholds that the session passed by this trace, of tokens and of dollars.
+    fn crossed(&self, so_far: SessionSoFar, attributes: &mut Attributes<'f>) {
+        let nano_usd = |cost: Option<Cost>| cost.map_or(0, |cost| cost.nano_usd);
+        let now = (so_far.tokens.total(), nano_usd(so_far.cost));
+        let before = (now.0.saturating_sub(self.tokens.total()), now.1.saturating_sub(nano_usd(self.cost)));
+        let crossed = self.settings.thresholds.iter().filter(|threshold| threshold.is_crossed(before, now));
+        let highest = |is_tokens: bool| {
+            let of_kind = |threshold: &&Limit| matches!(threshold, Limit::Tokens(_)) == is_tokens;
+            crossed.clone().filter(of_kind).max_by_key(|threshold| threshold.amount())
+        };
+        for (name, is_tokens) in [(names::CROSSED_TOKENS, true), (names::CROSSED_USD, false)] {
+            if let Some(threshold) = highest(is_tokens) {
+                text(attributes, name, threshold.number());
             }
         }
     }

@@ -64,6 +64,9 @@ impl State {
                 let (sent, again_ns) =
                     state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
                 state.store_runs(gathered, &known, now_ns)?;
+                for (run, began_s, expenses) in gathered.expenses() {
+                    state.spend(run, began_s, &expenses)?;
+                }
                 state.settle(*family, again_ns)?;
                 all.push(sent);
             }
@@ -116,6 +119,7 @@ impl State {
             if self.note_copy(key)? && self.recall_run(key)?.first_seen_ns.is_some() {
                 self.ledger.observe(key, Vec::new());
                 self.store_run(key, 0)?;
+                self.spend(key, 0, &[])?;
             }
         }
         Ok(())

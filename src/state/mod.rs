@@ -21,6 +21,7 @@ pub mod past;
 pub mod posted;
 pub mod records;
 mod rewind;
+mod spent;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -41,6 +42,12 @@ const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];
 const LAYOUT_2: &str = "
 -- Runs that were handed over to us, by the hash of their keys: nobody else keeps them.
 CREATE TABLE posted (at INTEGER PRIMARY KEY, json BLOB NOT NULL);
+-- What runs spent, by the hash of their keys, in the minute they began: for budgets.
+CREATE TABLE spent (
+    run INTEGER NOT NULL, minute INTEGER NOT NULL, spender TEXT NOT NULL, model TEXT NOT NULL, tokens INTEGER NOT NULL,
+    nano_usd INTEGER NOT NULL);
+CREATE INDEX spent_run ON spent (run);
+CREATE INDEX spent_minute ON spent (minute);
 ";
 
 const LAYOUT_1: &str = "

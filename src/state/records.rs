@@ -32,7 +32,7 @@ pub struct Seen {
     pub open_hash: Option<i64>,
 }
 
-fn hash_of(key: &RunKey) -> i64 {
+pub(super) fn hash_of(key: &RunKey) -> i64 {
     key.stable_hash().cast_signed()
 }
 

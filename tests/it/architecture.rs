@@ -204,7 +204,7 @@ const DOORS: [(&str, &[&str]); 37] = [
     ("base64", &["config/"]),
     ("genai_prices", &["money/table.rs"]),
     ("toml", &["config/file/"]),
-    ("humantime", &["config/file/", "config/when.rs"]),
+    ("humantime", &["config/file/", "config/when.rs", "model/budget/window.rs"]),
     ("strsim", &["config/file/"]),
     ("SystemTime", &["clock.rs"]),
 ];

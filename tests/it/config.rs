@@ -305,6 +305,7 @@ fn the_example_says_the_defaults() {
     };
     assert_eq!(limits(&said.listen), limits(&default.listen));
     assert_eq!((said.prices, &said.price), (default.prices, &default.price));
+    assert_eq!((&said.session, &said.budget), (&default.session, &default.budget));
 }
 
 #[test]
@@ -325,7 +326,7 @@ fn the_example_says_every_key_and_no_other() {
         // What the code knows there, it says of a key that it does not.
         let header = match section {
             "" => String::new(),
-            "source" | "price" => format!("[[{section}]]\n"),
+            "source" | "price" | "budget" => format!("[[{section}]]\n"),
             section => format!("[{section}]\n"),
         };
         let known = match parsed(&format!("{header}no-such-key = 1\n")) {

@@ -12,6 +12,7 @@
 
 mod architecture;
 mod bills;
+mod budgets;
 mod check;
 mod cli;
 mod config;

@@ -68,7 +68,7 @@ fn session_costs(state: &mut State) -> u64 {
     sessions
         .map(|series| match &series.now.value {
             Value::Histogram(histogram) => histogram.sum,
-            Value::Number(_) => panic!("a histogram"),
+            Value::Number(_) | Value::Quotient { .. } => panic!("a histogram"),
         })
         .sum()
 }

@@ -193,7 +193,7 @@ fn a_sessions_runs_and_time_are_those_of_the_runs_nobody_started() {
         of_metric
             .map(|series| match &series.now.value {
                 Value::Histogram(histogram) => histogram.sum,
-                Value::Number(_) => panic!("{metric} is a histogram"),
+                Value::Number(_) | Value::Quotient { .. } => panic!("{metric} is a histogram"),
             })
             .sum()
     };

@@ -3,6 +3,7 @@
 //! No file is read that was not named: what lies in the folder one happens to stand in must not decide where
 //! telemetry goes. Paths within are beside the file, wherever the command was started.
 
+mod budgets;
 mod mistakes;
 mod price;
 mod sections;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::budgets;
 use super::price::{Price, Prices};
 use super::values::{self, FilePath, HeaderKey, Secret};
 use crate::export::{Compression, Protocol};
+use crate::model::budget::{Budget, DEFAULT_THRESHOLDS, Limit};
 use crate::otel::Mode;
 use crate::otel::policy::DEFAULT_LIMIT_BYTES;
 
@@ -53,6 +55,11 @@ pub struct Sections {
     pub price: Vec<Price>,
     /// What the bridge says of itself.
     pub observe: Observe,
+    /// What is told of sessions.
+    pub session: Session,
+    /// What may be spent.
+    #[serde(deserialize_with = "budgets::budgets")]
+    pub budget: Vec<Budget>,
     /// What is read where no path is given.
     pub source: Vec<Source>,
 }
@@ -277,6 +284,21 @@ pub enum History {
 pub struct State {
     /// The state file. `send` uses one only where it is named.
     pub file: Option<FilePath>,
+}
+
+/// `[session]`: what is told of sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Session {
+    /// What one may pass before somebody wants to know.
+    #[serde(deserialize_with = "budgets::thresholds")]
+    pub thresholds: Vec<Limit>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { thresholds: DEFAULT_THRESHOLDS.to_vec() }
+    }
 }
 
 /// `[observe]`: what the bridge says of itself.

@@ -92,7 +92,7 @@ fn silent(records: &[Record], gathered: &Gathered) {
 }
 
 fn settings(content: Policy) -> Settings {
-    Settings { user_id: true, older_names: true, content }
+    Settings { user_id: true, older_names: true, content, ..Settings::default() }
 }
 
 fn gather(records: &[Record], keep: Keep) -> Gathered {

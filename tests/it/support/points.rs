@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, metric, number_data_point};
 
-/// A value of a point, comparable. Amounts are dollars, here as whole nano-dollars.
+/// A value of a point, comparable. Amounts and budgets are doubles, here in whole billionths.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Number(i64),
@@ -72,7 +72,8 @@ fn of_metric(request: usize, metric: &Metric) -> Vec<Point> {
                 let value = match number.value {
                     Some(number_data_point::Value::AsInt(value)) => value,
                     Some(number_data_point::Value::AsDouble(usd)) => {
-                        assert_eq!(metric.unit, "{USD}", "{number:?}");
+                        let is_of_budget = metric.name.starts_with("agno.budget.");
+                        assert!(metric.unit == "{USD}" || is_of_budget, "{number:?}");
                         nano_usd(usd).cast_signed()
                     }
                     None => panic!("{number:?}"),
