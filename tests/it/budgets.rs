@@ -61,7 +61,9 @@ fn count(state: &mut State, history: History, now_s: u64, runs: &[Ran<'_>]) {
     let now_ns = now_s * 1_000_000_000;
     for family in state.due(now_ns, 9).unwrap() {
         let mut intake = Intake::default();
-        records.iter().for_each(|record| intake.accept(record));
+        for record in &records {
+            intake.accept(record);
+        }
         let gathered = [(family, intake.finish(now_ns))];
         state.count(&gathered, (&Resource::default(), Settings::default()), PATIENCE, now_ns).unwrap();
     }
