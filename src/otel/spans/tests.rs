@@ -1,6 +1,7 @@
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 
+use super::root::{bucket, cost_bucket};
 use super::*;
 use crate::model::Usage;
 use crate::model::run::Moment;
