@@ -33,6 +33,18 @@ pub(super) async fn read(
     Ok(Source::of(text, oddities))
 }
 
+/// Reads what stands in a file behind `known` values, if these are as they were; else all of it. True: they are.
+pub(super) async fn read_behind(
+    path: &Path,
+    known: &[Spot],
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<(Source, bool), Error> {
+    let text = Text { path: path.to_owned(), copy: None };
+    let end = text.end_of(known).map_err(|error| text.failed(error))?;
+    let oddities = text.read_from(end.unwrap_or(0), 0, accept).await?;
+    Ok((Source::of(text, oddities), end.is_some()))
+}
+
 /// Reads what cannot be read again, such as a pipe: through a copy that is gone when it is closed.
 pub(super) async fn read_once(
     path: &Path,
@@ -73,13 +85,40 @@ impl Text {
         Error::Read { path: self.path.clone(), source }
     }
 
+    /// Where the last of these values ends, if each stands where it stood, byte for byte. None: one does not, or there is
+    /// none.
+    fn end_of(&self, known: &[Spot]) -> io::Result<Option<u64>> {
+        let Some(last) = known.last() else { return Ok(None) };
+        let file = self.open()?;
+        let mut json = Vec::new();
+        for spot in known {
+            json.resize(spot.length as usize, 0);
+            match file.read_exact_at(&mut json, spot.at) {
+                Ok(()) if mark(&json) == spot.mark => {}
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(last.at + u64::from(last.length)))
+    }
+
     /// Hands over every value. Lines that are no JSON too: the decoder counts them.
     pub(super) async fn read(
         &self,
         part: u32,
         accept: &mut (dyn FnMut(Spot, Record) + Send),
     ) -> Result<Oddities, Error> {
-        let mut values = self.values(0)?;
+        self.read_from(0, part, accept).await
+    }
+
+    async fn read_from(
+        &self,
+        offset: u64,
+        part: u32,
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<Oddities, Error> {
+        let mut values = self.values(offset)?;
         let (mut count, mut whole) = (0, 0);
         for reread in 0..=REREADS {
             while let Some(value) = values.next().map_err(|error| self.failed(error))? {
@@ -94,7 +133,9 @@ impl Text {
             tokio::time::sleep(REREAD_DELAY).await;
             values = self.values(values.position())?;
         }
-        self.expect_values(count, whole, values.cut)?;
+        if offset == 0 {
+            self.expect_values(count, whole, values.cut)?;
+        }
         let mut oddities = Oddities::default();
         oddities.add_many(Oddity::HalfLine, u64::from(values.cut));
         Ok(oddities)

@@ -145,6 +145,12 @@ impl Source {
         source
     }
 
+    /// Adds the parts of another source behind its own.
+    pub fn extend(&mut self, other: Self) {
+        self.parts.extend(other.parts);
+        self.oddities.merge(&other.oddities);
+    }
+
     /// How many parts it has; [`Spot::part`] is one of them.
     pub fn parts(&self) -> u32 {
         u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
@@ -425,6 +431,16 @@ pub async fn read(
         return Err(Error::NoSqlite { path: path.clone() });
     }
     file::read(path, accept).await
+}
+
+/// Reads what stands in a file of runs behind `known` values, in order, if each is as it was; else all of it. True: they
+/// are, and only what is new was handed over.
+pub async fn read_behind(
+    path: &Path,
+    known: &[Spot],
+    accept: &mut (dyn FnMut(Spot, Record) + Send),
+) -> Result<(Source, bool), Error> {
+    file::read_behind(path, known, accept).await
 }
 
 /// Why a path could not be read; nothing of a URL is said but its scheme.

@@ -66,6 +66,14 @@ impl Watch {
         matches!(&self.0, Kind::Postgres(watch) if watch.is_partial())
     }
 
+    /// The file that was followed until another took its place, if it lies beside it by another name. Asked for once.
+    pub fn take_rotated(&mut self) -> Option<PathBuf> {
+        match &mut self.0 {
+            Kind::Files(files) => files.take_rotated(),
+            Kind::Postgres(_) => None,
+        }
+    }
+
     /// True if another process may have led since the last look that ended well.
     pub fn is_new_lead(&self) -> bool {
         matches!(&self.0, Kind::Postgres(watch) if watch.is_new_lead())
@@ -161,6 +169,8 @@ struct Files {
     stamps: Vec<(u64, u64, u64, i128)>,
     /// Which file is the database's log. Where it is another, what was opened reads one that nobody writes any more.
     log: Option<(u64, u64)>,
+    /// Which file another took the place of.
+    replaced: Option<(u64, u64)>,
 }
 
 impl Files {
@@ -192,6 +202,9 @@ impl Files {
             a.first().map(|file| (file.0, file.1)) == b.first().map(|file| (file.0, file.1))
         };
         let replaced = !is_same_file(&self.stamps, &files);
+        if replaced && metadata.is_file() && self.database.is_none() {
+            self.replaced = self.stamps.first().map(|(device, inode, ..)| (*device, *inode));
+        }
         let touched = std::mem::replace(&mut self.stamps, files) != self.stamps;
         if replaced || self.log != log(path) {
             self.database = None;
@@ -207,6 +220,17 @@ impl Files {
         let changed = self.database.as_mut().map_or(Ok(touched), sqlite::Watch::has_changed);
         self.log = log(path);
         changed
+    }
+
+    fn take_rotated(&mut self) -> Option<PathBuf> {
+        let replaced = self.replaced.take()?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let is_it = |path: &PathBuf| {
+            let metadata = std::fs::metadata(path);
+            metadata.is_ok_and(|metadata| metadata.is_file() && (metadata.dev(), metadata.ino()) == replaced)
+        };
+        let beside = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+        beside.filter_map(|entry| Some(entry.ok()?.path())).find(is_it)
     }
 
     /// Which file it is, as far as the system knows.

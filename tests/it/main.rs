@@ -23,6 +23,7 @@ mod extremes;
 mod families;
 mod folders;
 mod following;
+mod growing;
 mod hostile;
 mod observe;
 mod privacy;
