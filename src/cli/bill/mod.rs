@@ -4,7 +4,7 @@ mod text;
 
 use super::{Ended, Sources};
 use crate::clock::Clock;
-use crate::config::File;
+use crate::config::{File, when};
 use crate::framework::Keep;
 use crate::intake::Gathered;
 use crate::model::{Run, Trace};
@@ -24,9 +24,9 @@ pub(super) struct Arguments {
     /// Only the own runs of this agent, team or workflow, by its name or id.
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// Only runs since a date (from midnight UTC), or since so long ago: 2026-11-24, 12h, 7d, 4w.
-    #[arg(long, value_name = "WHEN", value_parser = Since::parse)]
-    since: Option<Since>,
+    /// Only runs that began then or later: a time (2026-11-24T09:30:00Z), a date, or a length of time before now (12h, 7d)
+    #[arg(long, value_name = "WHEN", value_parser = |text: &str| when::parse(text, Clock::System))]
+    since: Option<u64>,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -39,41 +39,6 @@ pub(super) struct Arguments {
 )]
 struct NoSuchRun {
     runs: usize,
-}
-
-/// A time to begin at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Since {
-    /// A Unix second.
-    At(i64),
-    /// Seconds before now.
-    Ago(i64),
-}
-
-impl Since {
-    fn parse(text: &str) -> Result<Self, String> {
-        let ago = || {
-            let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-            let unit_s = match unit {
-                "h" => 3_600,
-                "d" => 86_400,
-                "w" => 7 * 86_400,
-                _ => return None,
-            };
-            count.parse::<u32>().ok().map(|count| Self::Ago(i64::from(count) * unit_s))
-        };
-        let at = || crate::config::file::date_s(text).map(Self::At);
-        ago()
-            .or_else(at)
-            .ok_or_else(|| "expected a date such as 2026-11-24, or how long ago: 12h, 7d, 4w".to_owned())
-    }
-
-    fn second(self, now_s: i64) -> i64 {
-        match self {
-            Self::At(second) => second,
-            Self::Ago(seconds) => now_s - seconds,
-        }
-    }
 }
 
 pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
@@ -122,7 +87,8 @@ fn plain_id(id: &str) -> String {
 
 impl<'a> Wanted<'a> {
     fn of(arguments: &'a Arguments, now_s: i64) -> Self {
-        let since_s = arguments.since.map(|since| since.second(now_s));
+        let since_s =
+            arguments.since.map(|since_ns| i64::try_from(since_ns / 1_000_000_000).unwrap_or(i64::MAX));
         Self { arguments, run: arguments.run.as_deref().map(plain_id), since_s, now_s }
     }
 
@@ -156,19 +122,5 @@ impl<'a> Wanted<'a> {
         });
         let is_there = session.as_deref().is_none_or(|id| run.session_id.as_deref() == Some(id));
         is_then && is_theirs && is_there
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_dates_or_so_long_ago() {
-        assert_eq!(Since::parse("2026-01-01"), Ok(Since::At(1_767_225_600)));
-        assert_eq!(Since::parse("7d").map(|since| since.second(700_000)), Ok(95_200));
-        for wrong in ["", "d", "7", "7y", "2026-13-01", "-1d", "é"] {
-            assert!(Since::parse(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use crate::export::Service;
 pub use mistakes::Error;
-pub use price::{Price, Prices, date_s};
+pub use price::{Price, Prices};
 pub use sections::{
     Content, History, Keys, Listen, MetricsWay, Names, Observe, Otlp, Owner, Run, Sections, Send, Source,
     State,

@@ -146,7 +146,7 @@ fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
 }
 
 /// The Unix second at which a date such as `2026-11-24` begins, in UTC.
-pub fn date_s(text: &str) -> Option<i64> {
+fn date_s(text: &str) -> Option<i64> {
     let midnight = humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok()?;
     i64::try_from(midnight.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
