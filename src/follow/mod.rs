@@ -224,6 +224,7 @@ impl Following {
         followers: &mut [Follower],
         now_ns: u64,
     ) -> Result<Option<Gathered>, state::Error> {
+        self.state.borrow_mut().begin_gathering(family);
         let spots = self.state.borrow().spots(family)?;
         let mut intake = Intake::keeping(intake::keep(self.settings)).priced(&self.prices);
         let posted = self.state.borrow().posted_part()?;

@@ -73,6 +73,8 @@ impl Following {
         }
         let part = self.state.borrow_mut().part(POSTED, "")?;
         let mut look = Look::default();
+        // What was posted before an older copy of the state file was put back is not counted again.
+        let past = self.state.borrow().past(POSTED, History::Count.into())?;
         let takings = self.state.borrow_mut().commit(|state| {
             let mut takings = Vec::new();
             for post in posts {
@@ -87,7 +89,7 @@ impl Following {
                     state.keep_posted(run.at, &run.kept)?;
                     let spot = Spot::new(run.at, length(&run.kept), 0);
                     let hash = stable_hash_of(&run.kept.json).cast_signed();
-                    state.see(part, spot, (&run.decoded, hash), History::Count)?;
+                    state.see(part, spot, (&run.decoded, hash), past)?;
                     taking.accepted += 1;
                 }
                 takings.push(taking);

@@ -35,7 +35,10 @@ impl Ledger {
             let totals = std::mem::take(&mut state.totals);
             state.totals = totals.combine(&share, u64::saturating_add).combine(&before, u64::saturating_sub);
             if self.is_history {
-                state.recorded = state.totals.clone();
+                // What others added and is not recorded yet stays so.
+                let recorded = std::mem::take(&mut state.recorded);
+                state.recorded =
+                    recorded.combine(&share, u64::saturating_add).combine(&before, u64::saturating_sub);
             } else if names::SESSION_COST.since > counted.set {
                 let more = share.cost_nano_usd.saturating_sub(before.cost_nano_usd);
                 state.recorded.cost_nano_usd = state.recorded.cost_nano_usd.saturating_add(more);

@@ -38,6 +38,8 @@ struct Known {
     is_sent: bool,
     /// What is wanted of it, if it is history and was not put together yet.
     history: Option<History>,
+    /// It is a copy of a run that was counted elsewhere.
+    is_copy: bool,
 }
 
 impl State {
@@ -54,6 +56,10 @@ impl State {
         self.commit(|state| {
             let mut all = Vec::new();
             for (family, gathered) in families {
+                if state.end_gathering(*family) {
+                    all.push(Counted::default());
+                    continue;
+                }
                 let known = state.recall(gathered)?;
                 state.take_back_copies(gathered)?;
                 let runs = gathered.forest.runs.iter().zip(&known);
@@ -64,7 +70,11 @@ impl State {
                 let (sent, again_ns) =
                     state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
                 state.store_runs(gathered, &known, now_ns)?;
-                for (run, began_s, expenses) in gathered.expenses() {
+                let runs = gathered.forest.runs.iter().zip(&known);
+                let copies: BTreeSet<&RunKey> =
+                    runs.filter(|(_, known)| known.is_copy).map(|(run, _)| &run.key).collect();
+                let expenses = gathered.expenses().into_iter().filter(|(run, ..)| !copies.contains(run));
+                for (run, began_s, expenses) in expenses {
                     state.spend(run, began_s, &expenses)?;
                 }
                 state.settle(*family, again_ns)?;
@@ -90,6 +100,7 @@ impl State {
             let repeats = run.forked_from_session_id.is_some() && run.forked_from_run_id.is_none();
             if repeats && self.is_copy(&run.key)? {
                 known.history = Some(History::Skip);
+                known.is_copy = true;
             }
             if let Some(session) = &run.session_id {
                 self.recall_session(session)?;
@@ -150,6 +161,10 @@ impl State {
             let Some(root) = trace.nodes.first().map(|node| node.run) else { continue };
             let Some((run, known)) = gathered.forest.runs.get(root).zip(known.get(root)) else { continue };
             if known.is_sent {
+                continue;
+            }
+            if known.history == Some(History::Skip) && run.status.is_final() {
+                self.mark_sent(&run.key, now_ns)?;
                 continue;
             }
             let since_ns = known.first_seen_ns.unwrap_or(now_ns);
@@ -280,11 +295,15 @@ impl State {
 
     /// Every series as a scraper is to see it, and remembers what was shown.
     pub fn scrape(&mut self, now_ns: u64, hold_ns: u64) -> Result<Vec<Released>, Error> {
-        self.commit(|state| {
+        let shown = self.commit(|state| {
             let shown = state.ledger.show(now_ns, hold_ns);
             state.store_series()?;
+            let stamp = state.number("last_stamp_ns")?.max(now_ns);
+            state.set_meta("last_stamp_ns", stamp.cast_signed())?;
             Ok(shown)
-        })
+        })?;
+        self.mark()?;
+        Ok(shown)
     }
 
     /// The request of metrics that was under way when we ended, with its age.

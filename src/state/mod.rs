@@ -23,6 +23,7 @@ pub mod records;
 mod rewind;
 mod spent;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -165,6 +166,8 @@ pub struct State {
     instance_id: String,
     /// True where it was made just now.
     is_new: bool,
+    /// Families that are being put together, and whether something of them was noted meanwhile.
+    gathering: BTreeMap<i64, bool>,
     /// Held as long as the file is used, and marked with what was released last.
     lock: File,
 }
@@ -184,7 +187,8 @@ impl State {
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
-        let mut state = Self { connection, path, ledger, instance_id, is_new: false, lock };
+        let gathering = BTreeMap::new();
+        let mut state = Self { connection, path, ledger, instance_id, is_new: false, gathering, lock };
         state.prepare()?;
         Ok(state)
     }

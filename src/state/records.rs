@@ -95,6 +95,7 @@ impl State {
 
     /// Puts off a family that could not be read now.
     pub fn put_off(&mut self, FamilyId(family): FamilyId, until_ns: u64) -> Result<(), Error> {
+        self.gathering.remove(&family);
         let sql = "UPDATE due SET at_ns = ?2 WHERE family = ?1";
         self.execute(sql, params![family, until_ns.cast_signed()])?;
         Ok(())
@@ -160,6 +161,7 @@ impl State {
             }
         }
         if let Some(family) = family {
+            self.note_change(family);
             let sql = "INSERT INTO due VALUES (?1, 0) ON CONFLICT DO UPDATE SET at_ns = 0";
             self.execute(sql, [family])?;
         }
@@ -206,6 +208,8 @@ impl State {
     fn join(&mut self, a: i64, b: i64) -> Result<i64, Error> {
         let (kept, gone) = (a.min(b), a.max(b));
         if kept != gone {
+            self.note_change(kept);
+            self.note_change(gone);
             for table in ["nodes", "records"] {
                 let sql = format!("UPDATE {table} SET family = ?1 WHERE family = ?2");
                 self.execute(&sql, [kept, gone])?;
@@ -216,9 +220,26 @@ impl State {
         Ok(kept)
     }
 
-    /// Families that are due by now, the first to come first.
+    /// Notes that a family is about to be put together.
+    pub fn begin_gathering(&mut self, FamilyId(family): FamilyId) {
+        self.gathering.insert(family, false);
+    }
+
+    /// Something of a family was noted: what is put together of it meanwhile is not all of it.
+    fn note_change(&mut self, family: i64) {
+        if let Some(is_stale) = self.gathering.get_mut(&family) {
+            *is_stale = true;
+        }
+    }
+
+    /// A family was put together. True: something of it was noted meanwhile, and it is due again.
+    pub(super) fn end_gathering(&mut self, FamilyId(family): FamilyId) -> bool {
+        self.gathering.remove(&family).unwrap_or(false)
+    }
+
+    /// Families that are due by now, those first that were not put off, the first to come first.
     pub fn due(&self, now_ns: u64, limit: u32) -> Result<Vec<FamilyId>, Error> {
-        let sql = "SELECT family FROM due WHERE at_ns <= ?1 ORDER BY family LIMIT ?2";
+        let sql = "SELECT family FROM due WHERE at_ns <= ?1 ORDER BY at_ns, family LIMIT ?2";
         self.query(sql, params![now_ns.cast_signed(), limit], |row| Ok(FamilyId(row.get(0)?)))
     }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use tracing::warn;
 
+use super::posted::POSTED;
 use super::{Error, State, lock_path};
 
 /// How far the clock of an application may be ahead of ours: a run that seems to have begun so much later than the last
@@ -89,10 +90,14 @@ impl State {
             state.set_meta("counted_until_ns", counted_until_ns.cast_signed())?;
             state.execute("DELETE FROM meta WHERE name = 'released'", [])?;
             // Every source is met anew; what of it is as it was is still known.
-            let sources = "UPDATE OR REPLACE meta SET name = 'again ' || substr(name, 6) WHERE name LIKE 'read %'";
+            let sources = "UPDATE OR REPLACE meta SET name = 'again ' || substr(name, 6) WHERE name LIKE 'read %' AND value = 1";
             state.execute(sources, [])?;
-            // What was due then was counted since.
-            state.execute("DELETE FROM records WHERE family IN (SELECT family FROM due)", [])?;
+            // What was due then was counted since: it is read anew. Nobody else keeps what was posted.
+            let posted = "DELETE FROM records WHERE family IN (SELECT family FROM due)
+                AND source IN (SELECT id FROM sources WHERE name = ?1)";
+            state.execute(posted, [POSTED])?;
+            let others = "UPDATE records SET length = 0, mark = 0 WHERE family IN (SELECT family FROM due)";
+            state.execute(others, [])?;
             // As were sessions that had not been quiet.
             let sessions =
                 "UPDATE sessions SET is_open = 0, stored = json_set(stored, '$.recorded', stored -> '$.totals')";

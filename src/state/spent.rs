@@ -11,6 +11,8 @@ use crate::model::budget::{Budget, Expense, Span, Standing};
 use crate::model::{RunKey, RunKind};
 
 const MINUTE_S: u64 = 60;
+/// The most that one run is put down with: a thousand million million tokens, a million dollars. Sums then fit.
+const MOST: u64 = 1 << 50;
 
 /// Who spent something, as it is stored.
 type By = Vec<(String, String)>;
@@ -27,7 +29,8 @@ impl State {
         for Expense { by, model, tokens, nano_usd } in spent {
             let by: By = by.iter().map(|(kind, name)| (kind.as_str().to_owned(), name.clone())).collect();
             let by = serde_json::to_string(&by).map_err(|error| self.damaged(&error.to_string()))?;
-            rows.push((minute, by, model.clone(), tokens.cast_signed(), nano_usd.cast_signed()));
+            let [tokens, nano_usd] = [tokens, nano_usd].map(|amount| (*amount).min(MOST).cast_signed());
+            rows.push((minute, by, model.clone(), tokens, nano_usd));
         }
         rows.sort_unstable();
         let sql = "SELECT minute, spender, model, tokens, nano_usd FROM spent WHERE run = ?1

@@ -228,3 +228,26 @@ fn what_was_paid_stays_paid_whatever_prices_are_by_now() {
     let grown = record("22222222-2222-4222-8222-222222222222", 200);
     assert_eq!(count(&dear(4.0), 2, &grown, &[&grown]).0, (Some(300_000 + 800_000), 190_000));
 }
+
+#[test]
+fn what_is_noted_while_its_family_is_put_together_stays_due() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    let part = state.part("http", "").unwrap();
+    let of = |id: u32, tokens| record(&format!("{id:08}-0000-4000-8000-000000000000"), tokens);
+    let (first, second) = (of(1, 10), of(2, 100));
+    see(&mut state, part, 1, &first, History::Count);
+    let due = state.due(RECEIVED_NS, 9).unwrap();
+    state.begin_gathering(due[0]);
+    let mut intake = Intake::default();
+    intake.accept(&first);
+    let gathered = [(due[0], intake.finish(RECEIVED_NS))];
+    // Handed over before what was gathered is counted.
+    see(&mut state, part, 2, &second, History::Count);
+    let said = (&Resource::default(), Settings::default());
+    state.count(&gathered, said, PATIENCE, RECEIVED_NS).unwrap();
+    assert_eq!(state.due(RECEIVED_NS, 9).unwrap(), due);
+    assert_eq!(count(&mut state, &[&first, &second]), 1);
+    assert_eq!((tokens(&mut state), state.due(RECEIVED_NS, 9).unwrap()), (110, Vec::new()));
+    assert_eq!(state.oldest(usize::MAX).unwrap().chunks.len(), 2, "both traces");
+}
