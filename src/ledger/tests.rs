@@ -346,3 +346,18 @@ fn a_session_passes_a_threshold_once_whatever_is_taken_back_restarted_or_history
     ledger.observe_session("t", &run("f"), &share(300), &[], None);
     assert_eq!(crossed(&ledger), are([2, 2, 0]));
 }
+
+#[test]
+fn history_takes_nothing_from_what_its_session_has_not_recorded_yet() {
+    let share = |tokens| SessionShare { input_tokens: tokens, ..SessionShare::default() };
+    let mut ledger = Ledger::default();
+    ledger.observe_session("s", &run("new"), &share(10), &[], None);
+    ledger.set_history(true);
+    ledger.observe_session("s", &run("old"), &share(500), &[], None);
+    ledger.set_history(false);
+    ledger.close_sessions();
+    let released = ledger.release(1);
+    let of_tokens = released.iter().find(|series| series.key.metric.name == names::SESSION_TOKENS.name);
+    let Value::Histogram(histogram) = &of_tokens.unwrap().now.value else { panic!("a histogram") };
+    assert_eq!((histogram.count, histogram.sum), (1, 10));
+}

@@ -71,7 +71,7 @@ impl From<OwnRates> for Rates {
 }
 
 /// What the user says of some models.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Own {
     /// Which models: a name, or a pattern with `*` for any text.
     pub model: String,

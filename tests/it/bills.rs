@@ -268,15 +268,7 @@ fn all_priced() -> Arc<Prices> {
         audio_input: Some(40.0),
         audio_output: Some(80.0),
     };
-    let own = Own {
-        model: "*".to_owned(),
-        provider: None,
-        from_s: None,
-        until_s: None,
-        rates: Some(rates),
-        discount: None,
-        is_batch: false,
-    };
+    let own = Own { model: "*".to_owned(), rates: Some(rates), ..Own::default() };
     Arc::new(Prices { own: vec![own], ..Prices::default() })
 }
 

@@ -183,15 +183,7 @@ fn what_was_paid_stays_paid_whatever_prices_are_by_now() {
     let folder = TempDir::new().unwrap();
     let dear = |usd_per_million| {
         let rates = OwnRates { input: usd_per_million, ..OwnRates::default() };
-        let own = Own {
-            model: "m".to_owned(),
-            provider: None,
-            from_s: None,
-            until_s: None,
-            rates: Some(rates),
-            discount: None,
-            is_batch: false,
-        };
+        let own = Own { model: "m".to_owned(), rates: Some(rates), ..Own::default() };
         Arc::new(Prices { own: vec![own], ..Prices::default() })
     };
     let unknown = Arc::<Prices>::default();
@@ -250,4 +242,24 @@ fn what_is_noted_while_its_family_is_put_together_stays_due() {
     assert_eq!(count(&mut state, &[&first, &second]), 1);
     assert_eq!((tokens(&mut state), state.due(RECEIVED_NS, 9).unwrap()), (110, Vec::new()));
     assert_eq!(state.oldest(usize::MAX).unwrap().chunks.len(), 2, "both traces");
+}
+
+#[test]
+fn families_that_were_put_off_stand_in_nobodys_way() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    let part = state.part("agno.db\nagno_runs", "").unwrap();
+    let of_session = |id: u32| {
+        let Record { json, columns } = record(&format!("{id:08}-0000-4000-8000-000000000000"), 1);
+        let json = String::from_utf8(json)
+            .unwrap()
+            .replace(r#""session_id": "s""#, &format!(r#""session_id": "s{id}""#));
+        Record { json: json.into_bytes(), columns }
+    };
+    see(&mut state, part, 1, &of_session(1), History::Count);
+    see(&mut state, part, 2, &of_session(2), History::Count);
+    let [stuck, other] = state.due(RECEIVED_NS, 9).unwrap()[..] else { panic!("two families") };
+    state.put_off(stuck, RECEIVED_NS - 1).unwrap();
+    assert_eq!(state.due(RECEIVED_NS, 1).unwrap(), [other]);
+    assert_eq!(state.due(RECEIVED_NS, 9).unwrap(), [other, stuck]);
 }
