@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -16,6 +18,18 @@ BINARY = Path(os.environ.get("AGNO_OTEL_BIN", REPO / "target/release/agno-otel")
 FIXTURES = Path(os.environ.get("AGNO_OTEL_FIXTURES", REPO / "tests/fixtures/agno"))
 
 CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+
+def agno_with_postgres(release):
+    """The Python of a virtual environment with this release of Agno and what it needs for Postgres, made if it is not there."""
+    venv = REPO / f"target/agno-venvs/postgres-{release}"
+    needed = REPO / "tests/agno/requirements-postgres.txt"
+    if not (venv / needed.name).exists() or (venv / needed.name).read_bytes() != needed.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-r", needed, f"agno=={release}"], check=True)
+        (venv / needed.name).write_bytes(needed.read_bytes())
+    return venv / "bin/python"
 
 
 # The fixture databases

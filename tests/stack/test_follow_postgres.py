@@ -56,9 +56,8 @@ def test_two_releases_of_agno_write_at_once_and_kills_cost_no_token(postgres, re
             connection.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO reader")
     writers, runs, calls = [], {}, []
     for release, schema in (("2.9.0", "two"), ("3.1.10", "three")):
-        python = support.REPO / f"target/agno-venvs/postgres-{release}/bin/python"
         base = tmp_path / f"{schema}.db"
-        command = [python, WRITER, base, str(LIVE_SECONDS), postgres.url("live"), schema]
+        command = [support.agno_with_postgres(release), WRITER, base, str(LIVE_SECONDS), postgres.url("live"), schema]
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
         log = (tmp_path / f"{schema}.log").open("wb")
         writers.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True))

@@ -5,7 +5,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 
 import psycopg
@@ -24,16 +23,9 @@ def agno(postgres, tmp_path_factory):
     """Runs cases with a real Agno into a database; returns what the provider billed."""
 
     def run(version, database, *cases, **settings):
-        venv = support.REPO / f"target/agno-venvs/postgres-{version}"
-        needed = AGNO / "requirements-postgres.txt"
-        if not (venv / needed.name).exists() or (venv / needed.name).read_bytes() != needed.read_bytes():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-            pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "-r", needed, f"agno=={version}"], check=True)
-            (venv / needed.name).write_bytes(needed.read_bytes())
         out = tmp_path_factory.mktemp("calls")
         settings = json.dumps({"db_url": postgres.url(database), **settings})
-        made = [venv / "bin/python", AGNO / "postgres.py", out, settings, *cases]
+        made = [support.agno_with_postgres(version), AGNO / "postgres.py", out, settings, *cases]
         subprocess.run(made, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": str(out)})
         bill = Counter(dict.fromkeys(support.CLASSES, 0))
         for calls in out.glob("*.calls.json"):
