@@ -10,7 +10,7 @@ use super::Following;
 use crate::config::when;
 use crate::error::Chain;
 use crate::framework::Oddities;
-use crate::source::{self, Location, Record, Source, Spot, Stamp, Tables, Watch};
+use crate::source::{self, Location, Reach, Record, Source, Spot, Stamp, Tables, Watch};
 use crate::state;
 use crate::state::past::{Contact, Past};
 use crate::state::records::{PartId, Seen};
@@ -79,6 +79,26 @@ impl Look {
     pub(super) fn note_history(&mut self, began_ns: &[Option<u64>]) {
         self.history += began_ns.len() as u64;
         self.newest_ns = self.newest_ns.max(began_ns.iter().copied().flatten().max());
+    }
+}
+
+impl Following {
+    /// Reads rows at places of a part and notes those that are new or have changed. Returns where rows stand.
+    async fn look_at(
+        &self,
+        source: &Source,
+        (number, part): (usize, PartId),
+        places: &[u64],
+        seen: &[Seen],
+        read: (Past, bool),
+        look: &mut Look,
+    ) -> Result<BTreeSet<u64>, Error> {
+        let mut rows = Vec::new();
+        source.rows(number, places, &mut |spot, record| rows.push((spot, record))).await?;
+        let stand: BTreeSet<u64> = rows.iter().map(|(spot, _)| spot.at).collect();
+        self.see(part, rows, seen, read, look)?;
+        tokio::task::yield_now().await;
+        Ok(stand)
     }
 }
 
@@ -154,20 +174,20 @@ impl Follower {
                 {
                     following.state.borrow_mut().met_nothing(&key)?;
                 }
-                self.ended(false);
+                self.ended(None);
                 return Err(error.into());
             }
         }
         let looked = self.try_look(following, &key).await;
-        self.ended(looked.is_ok());
+        self.ended(looked.as_ref().ok().map(|look| look.known + look.records));
         let look = looked?;
         following.note(&look);
         Ok(Some(look))
     }
 
-    fn ended(&mut self, well: bool) {
-        self.again = !well;
-        self.watch.ended(well);
+    fn ended(&mut self, rows: Option<u64>) {
+        self.again = rows.is_none();
+        self.watch.ended(rows);
     }
 
     async fn try_look(&mut self, following: &Following, key: &str) -> Result<Look, Error> {
@@ -253,45 +273,61 @@ impl Follower {
         past: Past,
         look: &mut Look,
     ) -> Result<(), Error> {
-        let mut parts = Vec::new();
-        let is_partial = self.watch.is_partial();
+        let (mut parts, mut gone) = (Vec::new(), Vec::new());
+        let reach = self.watch.reach();
+        let read = (past, source.tells_versions());
         for (number, table) in source.part_names().iter().enumerate() {
             let identity = self.watch.identity(&source, number);
             let part = following.state.borrow_mut().part(&format!("{whole}\n{table}"), &identity)?;
             parts.push(part);
-            let all = if is_partial { Vec::new() } else { following.state.borrow().seen(part)? };
-            let mut places: BTreeSet<u64> = all.iter().map(|seen| seen.at).collect();
             let mut after = None;
-            while let Some((stamps, next)) = source.stamps(number, after).await? {
-                after = Some(next);
-                let places_of_page = stamps.iter().map(|stamp| stamp.at);
-                let some = following.state.borrow().seen_at(part, places_of_page.filter(|_| is_partial))?;
-                let seen = if is_partial { &some } else { &all };
-                let changed: Vec<u64> = stamps
-                    .iter()
-                    .filter(|stamp| is_to_be_read(&source, seen, stamp))
-                    .map(|stamp| stamp.at)
-                    .collect();
+            if reach == Reach::Behind {
+                let (last, places) = {
+                    let state = following.state.borrow();
+                    (state.last_seen(part)?, state.unfinished(part)?)
+                };
+                after = last;
+                for page in places.chunks(LOOK_RECORDS) {
+                    let seen = following.state.borrow().seen_at(part, page.iter().copied())?;
+                    let rows = following.look_at(&source, (number, part), page, &seen, read, look).await?;
+                    gone.extend(
+                        seen.into_iter().filter(|seen| !rows.contains(&seen.at)).map(|seen| (part, seen)),
+                    );
+                }
+            }
+            while let Some((stamps, to)) = source.stamps(number, after).await? {
+                let places = stamps.iter().map(|stamp| stamp.at);
+                let seen = match reach {
+                    Reach::Written => following.state.borrow().seen_at(part, places)?,
+                    Reach::Whole | Reach::Behind => {
+                        following.state.borrow().seen_between(part, after, Some(to))?
+                    }
+                };
+                let is_new = |stamp: &&Stamp| is_to_be_read(&source, &seen, stamp);
+                let changed: Vec<u64> = stamps.iter().filter(is_new).map(|stamp| stamp.at).collect();
                 for page in changed.chunks(LOOK_RECORDS) {
-                    let mut rows = Vec::new();
-                    source.rows(number, page, &mut |spot, record| rows.push((spot, record))).await?;
-                    following.see(part, rows, seen, (past, source.tells_versions()), look)?;
-                    tokio::task::yield_now().await;
+                    following.look_at(&source, (number, part), page, &seen, read, look).await?;
                 }
                 look.known += (stamps.len() - changed.len()) as u64;
-                for stamp in &stamps {
-                    places.remove(&stamp.at);
+                if reach == Reach::Whole {
+                    let places: BTreeSet<u64> = stamps.iter().map(|stamp| stamp.at).collect();
+                    gone.extend(
+                        seen.into_iter().filter(|seen| !places.contains(&seen.at)).map(|seen| (part, seen)),
+                    );
                 }
+                after = Some(to);
                 tokio::task::yield_now().await;
             }
-            let gone = all.into_iter().filter(|seen| places.contains(&seen.at));
-            let gone: Vec<(PartId, Seen)> = gone.map(|seen| (part, seen)).collect();
-            if source.tells_versions() {
-                // It may stand elsewhere by now, behind our back.
-                self.gone.extend(gone);
-            } else {
-                following.forget(&gone)?;
+            if reach == Reach::Whole {
+                let rest = following.state.borrow().seen_between(part, after, None)?;
+                gone.extend(rest.into_iter().map(|seen| (part, seen)));
             }
+        }
+        if source.tells_versions() {
+            // It may stand elsewhere by now, behind our back.
+            self.gone.extend(gone);
+        } else {
+            following.forget(&gone)?;
         }
         if look.records > 0 {
             look.oddities.merge(&source.oddities);

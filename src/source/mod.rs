@@ -42,7 +42,7 @@ pub use tables::Tables;
 pub use url::PostgresUrl;
 pub use values::split;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
-pub use watch::Watch;
+pub use watch::{Reach, Watch};
 
 /// How long a database that another program holds locked is waited for.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);

@@ -4,13 +4,33 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Error, Location, Part, Record, Source, Spot, Stamp, Tables};
 use super::{is_sqlite, is_unwritten, postgres, sqlite, unread};
 
+/// Every row of an SQLite database is asked for its length at most so often: a pause for each. To ask takes a tenth of it, so
+/// a tenth of a core is spent at most. Meanwhile only new rows are looked for, and those that are not over.
+const ROW_PAUSE: Duration = Duration::from_micros(10);
+/// Fewer rows are asked for with every look.
+const MANY_ROWS: u64 = 10_000;
+
 /// Tells whether a file, a folder or a database has changed, and which of its rows may be new.
 #[derive(Debug)]
 pub struct Watch(Kind);
+
+/// Of which rows a look asks for stamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Of all: those that are missing are gone.
+    Whole,
+    /// Of all that may have been written since the last look.
+    Written,
+    /// Of those behind the last one that is known. Others may have been written too.
+    Behind,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -32,7 +52,7 @@ impl Watch {
     /// Then a look begins, which has to be [ended](Self::ended); so it has after an error.
     pub async fn has_changed(&mut self, again: bool) -> Result<bool, Error> {
         match &mut self.0 {
-            Kind::Files(files) => Ok(files.has_changed()? || again),
+            Kind::Files(files) => files.is_to_be_looked_at(again),
             Kind::Postgres(watch) => watch.has_changed(again).await,
         }
     }
@@ -45,10 +65,11 @@ impl Watch {
         }
     }
 
-    /// A look ended, well or not.
-    pub fn ended(&mut self, well: bool) {
-        if let Kind::Postgres(watch) = &mut self.0 {
-            watch.ended(well);
+    /// A look ended: well, with so many rows, or not.
+    pub fn ended(&mut self, rows: Option<u64>) {
+        match &mut self.0 {
+            Kind::Files(files) => files.ended(rows),
+            Kind::Postgres(watch) => watch.ended(rows.is_some()),
         }
     }
 
@@ -61,9 +82,14 @@ impl Watch {
         }
     }
 
-    /// True if stamps are only of rows that may be new: of the others nothing is known.
-    pub fn is_partial(&self) -> bool {
-        matches!(&self.0, Kind::Postgres(watch) if watch.is_partial())
+    /// Of which rows the look that began asks for stamps.
+    pub fn reach(&self) -> Reach {
+        match &self.0 {
+            Kind::Files(files) if files.is_whole => Reach::Whole,
+            Kind::Files(_) => Reach::Behind,
+            Kind::Postgres(watch) if watch.is_partial() => Reach::Written,
+            Kind::Postgres(_) => Reach::Whole,
+        }
     }
 
     /// The file that was followed until another took its place, if it lies beside it by another name. Asked for once.
@@ -92,7 +118,7 @@ impl Source {
         self.postgres.is_some()
     }
 
-    /// The next rows of a table, in order, behind those that `after` came with; none at its end.
+    /// The next rows of a table behind a place, in order, and the last place that was looked at; none at its end.
     pub async fn stamps(&self, part: usize, after: Option<u64>) -> Result<Option<(Vec<Stamp>, u64)>, Error> {
         match (self.parts.get(part), &self.database, &self.postgres) {
             (Some(Part::Rows(rows)), Some(database), _) => {
@@ -100,11 +126,7 @@ impl Source {
                 let last = stamps.last().map(|stamp| stamp.at);
                 Ok(last.map(|last| (stamps, last)))
             }
-            (Some(Part::Leaf(leaf)), _, Some(database)) => {
-                let from = after.and_then(|block| u32::try_from(block).ok()).unwrap_or(0);
-                let page = leaf.stamps(database, from).await?;
-                Ok(page.map(|(stamps, next)| (stamps, u64::from(next))))
-            }
+            (Some(Part::Leaf(leaf)), _, Some(database)) => leaf.stamps(database, after).await,
             _ => Ok(None),
         }
     }
@@ -171,6 +193,12 @@ struct Files {
     log: Option<(u64, u64)>,
     /// Which file another took the place of.
     replaced: Option<(u64, u64)>,
+    /// The look that began asks for every row.
+    is_whole: bool,
+    /// The last look that ended did not.
+    is_owed: bool,
+    /// From then on a look does.
+    whole_from: Option<Instant>,
 }
 
 impl Files {
@@ -190,6 +218,27 @@ impl Files {
         if is_database { sqlite::follow(path, tables).map(Some) } else { Ok(None) }
     }
 
+    fn is_to_be_looked_at(&mut self, again: bool) -> Result<bool, Error> {
+        let has_changed = self.has_changed()?;
+        let waits = self.database.is_some() && self.whole_from.is_some_and(|from| Instant::now() < from);
+        self.is_whole = !waits;
+        Ok(has_changed || again || (self.is_owed && self.is_whole))
+    }
+
+    fn ended(&mut self, rows: Option<u64>) {
+        match rows {
+            None => self.whole_from = None,
+            Some(_) if !self.is_whole => self.is_owed = true,
+            Some(rows) => {
+                self.is_owed = false;
+                let is_long = rows > MANY_ROWS;
+                self.whole_from = is_long.then(|| {
+                    Instant::now() + ROW_PAUSE.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX))
+                });
+            }
+        }
+    }
+
     fn has_changed(&mut self) -> Result<bool, Error> {
         let path = &self.path;
         let failed = |source| unread(path, source);
@@ -207,7 +256,7 @@ impl Files {
         }
         let touched = std::mem::replace(&mut self.stamps, files) != self.stamps;
         if replaced || self.log != log(path) {
-            self.database = None;
+            (self.database, self.whole_from) = (None, None);
         }
         // What SQLite has open is not opened beside it: to close that again would take its locks away, and who writes would
         // remove the log from under it.
@@ -262,4 +311,49 @@ fn stamps(path: &Path) -> io::Result<Vec<(u64, u64, u64, i128)>> {
         stamps.extend(files);
     }
     Ok(stamps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_row_of_a_large_table_is_asked_for_now_and_then_and_always_once_more_in_the_end() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("agno.db");
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database.execute_batch("CREATE TABLE agno_runs (run_id TEXT, run_data TEXT)").unwrap();
+        let write = || database.execute_batch("INSERT INTO agno_runs VALUES ('', '')").unwrap();
+        let mut files = Files::of(&path);
+        let look = |files: &mut Files, rows| {
+            let is_look = files.is_to_be_looked_at(false).unwrap();
+            if is_look {
+                files.ended(rows);
+            }
+            is_look.then_some(files.is_whole)
+        };
+        // As many as take longer than a test.
+        let (many, few, (whole, behind)) = (Some(u64::MAX), Some(MANY_ROWS), (Some(true), Some(false)));
+        let pass_time = |files: &mut Files| {
+            assert!(files.whole_from.is_some_and(|from| from > Instant::now()));
+            files.whole_from = Some(Instant::now());
+        };
+        assert_eq!(look(&mut files, many), whole);
+        assert_eq!(look(&mut files, many), None);
+        write();
+        assert_eq!(look(&mut files, Some(1)), behind);
+        assert_eq!(look(&mut files, many), None);
+        pass_time(&mut files);
+        assert_eq!(look(&mut files, many), whole, "a row that is known was rewritten, perhaps");
+        pass_time(&mut files);
+        assert_eq!(look(&mut files, many), None, "nothing was written");
+        write();
+        assert_eq!(look(&mut files, few), whole);
+        write();
+        assert_eq!(look(&mut files, many), whole, "few rows are asked for each time");
+        write();
+        assert_eq!(look(&mut files, None), behind);
+        write();
+        assert_eq!(look(&mut files, many), whole, "the last look failed");
+    }
 }

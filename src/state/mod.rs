@@ -35,10 +35,15 @@ use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
 
 /// The layout of the file; an older one is brought up to it, a newer one is refused.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// What each layout adds to the one before it. A step that was ever released is not changed any more.
-const LAYOUTS: [&str; 2] = [LAYOUT_1, LAYOUT_2];
+const LAYOUTS: [&str; 3] = [LAYOUT_1, LAYOUT_2, LAYOUT_3];
+
+const LAYOUT_3: &str = "
+-- The records that a look reads again though they are known.
+CREATE INDEX records_unfinished ON records (source, at) WHERE open_hash IS NOT NULL OR length = 0;
+";
 
 const LAYOUT_2: &str = "
 -- Runs that were handed over to us, by the hash of their keys: nobody else keeps them.

@@ -107,6 +107,32 @@ impl State {
         self.query(sql, [part], seen)
     }
 
+    /// What was read of a part behind one place and up to another, in order; without them from its beginning, to its end.
+    pub fn seen_between(
+        &self,
+        PartId(part): PartId,
+        after: Option<u64>,
+        to: Option<u64>,
+    ) -> Result<Vec<Seen>, Error> {
+        let sql = "SELECT at, length, mark, open_hash FROM records
+                   WHERE source = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at";
+        let from = after.map_or(i64::MIN, |after| after.cast_signed().saturating_add(1));
+        self.query(sql, [part, from, to.map_or(i64::MAX, u64::cast_signed)], seen)
+    }
+
+    /// The last place of a part that was read.
+    pub fn last_seen(&self, PartId(part): PartId) -> Result<Option<u64>, Error> {
+        let last = self.query("SELECT max(at) FROM records WHERE source = ?1", [part], |row| row.get(0))?;
+        Ok(last.into_iter().next().flatten().map(i64::cast_unsigned))
+    }
+
+    /// Where records of a part stand that hold a run that is not over, or are not what they were.
+    pub fn unfinished(&self, PartId(part): PartId) -> Result<Vec<u64>, Error> {
+        let sql =
+            "SELECT at FROM records WHERE source = ?1 AND (open_hash IS NOT NULL OR length = 0) ORDER BY at";
+        self.query(sql, [part], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+    }
+
     /// What was read at places of a part, in their order.
     pub fn seen_at(
         &self,

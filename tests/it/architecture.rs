@@ -172,7 +172,10 @@ const IMPURE: [&str; 12] = [
 const DOORS: [(&str, &[&str]); 37] = [
     ("rustix", &["source/mod.rs", "cli/check/setup.rs"]),
     ("rusqlite", &["source/", "state/"]),
-    ("tempfile", &["source/file.rs", "source/postgres/passfile.rs", "config/file/tests.rs"]),
+    (
+        "tempfile",
+        &["source/file.rs", "source/watch.rs", "source/postgres/passfile.rs", "config/file/tests.rs"],
+    ),
     ("twox_hash", &["stable_hash.rs", "otel/ids.rs"]),
     ("tokio_postgres", &["source/postgres/"]),
     ("tokio_postgres_rustls", &["source/postgres/tls.rs"]),

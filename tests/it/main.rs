@@ -25,6 +25,7 @@ mod folders;
 mod following;
 mod growing;
 mod hostile;
+mod large;
 mod observe;
 mod privacy;
 mod reading;

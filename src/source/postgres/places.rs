@@ -41,20 +41,19 @@ impl Leaf {
         &self.identity
     }
 
-    /// The rows of the next blocks, in order, and the block behind them; none at the table's end.
+    /// The rows of the next blocks behind a place, in order, and the last place of those blocks; none at the table's end.
     pub(in super::super) async fn stamps(
         &self,
         database: &Database,
-        from: u32,
-    ) -> Result<Option<(Vec<Stamp>, u32)>, Error> {
-        if from >= self.blocks {
-            return Ok(None);
-        }
+        after: Option<u64>,
+    ) -> Result<Option<(Vec<Stamp>, u64)>, Error> {
+        let from = after.map_or(0, |at| (at >> u16::BITS) + 1);
+        let Some(from) = u32::try_from(from).ok().filter(|from| *from < self.blocks) else { return Ok(None) };
         let to = from.saturating_add(STAMP_BLOCKS);
         let rows = database.connection.rows(&self.table, &self.stamps_of(from..to)).await?;
         let mut stamps: Vec<Stamp> = rows.iter().filter_map(|row| stamp(row, 0)).collect();
         stamps.sort_unstable_by_key(|stamp| stamp.at);
-        Ok(Some((stamps, to)))
+        Ok(Some((stamps, (u64::from(to) << u16::BITS) - 1)))
     }
 
     fn stamps_of(&self, blocks: Range<u32>) -> String {
