@@ -53,8 +53,8 @@ pub struct Gathered {
     pub places: Places,
     /// The times of each trace.
     pub times: Vec<Vec<Times>>,
-    /// Copies of runs in forked sessions, which are nothing of their own.
-    pub copies: Vec<RunKey>,
+    /// Copies of runs in forked sessions, which are nothing of their own, with the sessions they stand in.
+    pub copies: Vec<(RunKey, Option<String>)>,
     /// What was odd.
     pub oddities: Oddities,
 }
@@ -118,6 +118,7 @@ impl Intake {
             agno::settle(self.runs.into_values().map(Copies::merged).collect(), &mut self.oddities);
         let received_s = i64::try_from(received_ns / NS_PER_S).unwrap_or(i64::MAX);
         money::settle(&mut runs, &self.prices, received_s);
+        let copies = copies.into_iter().map(|copy| (copy.key, copy.session_id)).collect();
         let forest = Forest::of(runs);
         self.oddities.add_many(Oddity::ParentCycle, forest.cycles);
         self.oddities.add_many(Oddity::DeepTree, forest.deep);

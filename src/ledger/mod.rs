@@ -110,6 +110,8 @@ struct SeriesId(usize);
 #[derive(Debug, Clone)]
 struct Counted {
     shares: BTreeMap<SeriesId, u64>,
+    /// How much of them moved nothing: it was history.
+    unmoved: BTreeMap<SeriesId, u64>,
     /// What shares that depend on prices were made of.
     bases: BTreeSet<u64>,
     /// The set of metrics it was counted by before.
@@ -121,8 +123,9 @@ struct Counted {
 
 impl Default for Counted {
     fn default() -> Self {
-        let (shares, bases, once) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { shares, bases, set: names::METRICS_SET, once, session: SessionShare::default() }
+        let (shares, unmoved) = (BTreeMap::new(), BTreeMap::new());
+        let (bases, once) = (BTreeSet::new(), BTreeSet::new());
+        Self { shares, unmoved, bases, set: names::METRICS_SET, once, session: SessionShare::default() }
     }
 }
 
@@ -229,19 +232,25 @@ impl Ledger {
     }
 
     /// Sets a run's share of a counter: growth moves the counter; a shrink of what was spent moves its
-    /// corrections, for a counter never goes backwards. Nothing moves that is history to its metric.
+    /// corrections, for a counter never goes backwards. Nothing moves that is history to its metric, nor is it taken back.
     fn set_share(&mut self, counted: &mut Counted, id: SeriesId, said: Said) {
         let Said { metric, share, exemplar, .. } = said;
         let before = counted.shares.get(&id).copied().unwrap_or(0);
         if share >= before {
-            if metric.since <= counted.set {
+            if self.is_history || metric.since > counted.set {
+                if share > before {
+                    *counted.unmoved.entry(id).or_default() += share - before;
+                }
+            } else {
                 self.record(id, metric, share - before, exemplar);
             }
             counted.shares.insert(id, share);
         } else if let Some(corrections) = metric.corrections {
             let attributes = self.series.get(id.0).map(|series| series.key().attributes.clone());
             let of = self.id(corrections, attributes.unwrap_or_default());
-            self.record(of, corrections, before - share, None);
+            let unmoved = counted.unmoved.get(&id).copied().unwrap_or(0);
+            self.record(of, corrections, before.saturating_sub(share.max(unmoved)), None);
+            counted.unmoved.entry(id).and_modify(|unmoved| *unmoved = share.min(*unmoved));
             counted.shares.insert(id, share);
         }
     }

@@ -49,6 +49,18 @@ impl Ledger {
         self.cross(session, is_news, exemplar);
     }
 
+    /// Takes a run back that turned out to be none of its session's own: what it moved moves corrections, and its session
+    /// stands where it would without it. What histograms got of it, and thresholds that were passed, stay.
+    pub fn take_back(&mut self, run: &RunKey, session: Option<&str>) {
+        self.observe(run, Vec::new());
+        let Some((id, state)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) else { return };
+        let attributes = state.attributes.clone();
+        let is_history = self.runs.get(run).is_some_and(|counted| !counted.unmoved.is_empty());
+        let before = std::mem::replace(&mut self.is_history, is_history);
+        self.observe_session(id, run, &SessionShare::default(), &attributes, None);
+        self.is_history = before;
+    }
+
     /// Counts the thresholds that a session stands above for the first time.
     fn cross(&mut self, session: &str, is_news: bool, exemplar: Option<&Exemplar>) {
         let Some(state) = self.sessions.get_mut(session) else { return };

@@ -1,6 +1,6 @@
 //! What a state file holds of a ledger, as plain values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub struct StoredRun {
     /// Hashes of what happened once.
     once: Vec<u64>,
     session: StoredShare,
+    /// How much of its shares moved nothing, by the series' number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unmoved: Vec<(usize, u64)>,
     /// What shares that depend on prices were made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bases: Vec<u64>,
@@ -147,9 +150,12 @@ fn interned(name: String) -> &'static str {
 impl Ledger {
     /// What a run moved.
     pub fn run(&self, key: &RunKey) -> Option<StoredRun> {
-        let Counted { shares, bases, once, session, .. } = self.runs.get(key)?;
+        let Counted { shares, unmoved, bases, once, session, .. } = self.runs.get(key)?;
+        let numbers =
+            |shares: &BTreeMap<SeriesId, u64>| shares.iter().map(|(id, share)| (id.0, *share)).collect();
         Some(StoredRun {
-            shares: shares.iter().map(|(id, share)| (id.0, *share)).collect(),
+            shares: numbers(shares),
+            unmoved: numbers(unmoved),
             once: once.iter().copied().collect(),
             session: of_share(session),
             bases: bases.iter().copied().collect(),
@@ -160,8 +166,11 @@ impl Ledger {
 
     /// Remembers what a run moved before.
     pub fn remember_run(&mut self, key: RunKey, stored: StoredRun) {
+        let of_numbers =
+            |shares: Vec<_>| shares.into_iter().map(|(id, share)| (SeriesId(id), share)).collect();
         let counted = Counted {
-            shares: stored.shares.into_iter().map(|(id, share)| (SeriesId(id), share)).collect(),
+            shares: of_numbers(stored.shares),
+            unmoved: of_numbers(stored.unmoved),
             bases: stored.bases.into_iter().collect(),
             set: stored.set,
             once: stored.once.into_iter().collect(),

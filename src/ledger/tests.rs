@@ -361,3 +361,46 @@ fn history_takes_nothing_from_what_its_session_has_not_recorded_yet() {
     let Value::Histogram(histogram) = &of_tokens.unwrap().now.value else { panic!("a histogram") };
     assert_eq!((histogram.count, histogram.sum), (1, 10));
 }
+
+#[test]
+fn what_history_holds_is_never_taken_back_and_what_came_after_it_is() {
+    let mut ledger = Ledger::default();
+    let bill =
+        |ledger: &Ledger| (total(ledger, &names::TOKEN_USAGE), total(ledger, &names::TOKEN_CORRECTIONS));
+    ledger.set_history(true);
+    ledger.observe(&run("a"), usage(100));
+    ledger.set_history(false);
+    ledger.observe(&run("a"), usage(130));
+    assert_eq!(bill(&ledger), (30, 0));
+    let stored = ledger.run(&run("a")).unwrap();
+    ledger.forget_runs();
+    ledger.remember_run(run("a"), serde_json::from_str(&serde_json::to_string(&stored).unwrap()).unwrap());
+    ledger.observe(&run("a"), usage(90));
+    assert_eq!(bill(&ledger), (30, 30));
+    ledger.observe(&run("a"), usage(95));
+    assert_eq!(bill(&ledger), (35, 30));
+    ledger.observe(&run("a"), Vec::new());
+    assert_eq!(bill(&ledger), (35, 35));
+}
+
+#[test]
+fn a_copy_that_is_taken_back_is_in_no_session_and_one_of_history_corrects_nothing() {
+    for is_history in [false, true] {
+        let share = |tokens| SessionShare { input_tokens: tokens, runs: 1, ..SessionShare::default() };
+        let mut ledger = Ledger::default();
+        ledger.set_history(is_history);
+        ledger.observe(&run("copy"), usage(100));
+        ledger.observe_session("fork", &run("copy"), &share(100), &[], None);
+        ledger.set_history(false);
+        ledger.observe(&run("own"), usage(7));
+        ledger.observe_session("fork", &run("own"), &share(7), &[], None);
+        ledger.take_back(&run("copy"), Some("fork"));
+        let bill = total(&ledger, &names::TOKEN_USAGE) - total(&ledger, &names::TOKEN_CORRECTIONS);
+        assert_eq!((bill, ledger.sessions["fork"].totals.clone()), (7, share(7)));
+        ledger.close_sessions();
+        let released = ledger.release(1);
+        let of_tokens = released.iter().find(|series| series.key.metric.name == names::SESSION_TOKENS.name);
+        let Value::Histogram(histogram) = &of_tokens.unwrap().now.value else { panic!("a histogram") };
+        assert_eq!((histogram.count, histogram.sum), (1, 7), "history: {is_history}");
+    }
+}

@@ -125,10 +125,13 @@ impl State {
 
     /// Runs that turned out to be copies: what was counted of them before their origin came is taken back.
     fn take_back_copies(&mut self, gathered: &Gathered) -> Result<(), Error> {
-        for key in &gathered.copies {
+        for (key, session) in &gathered.copies {
             self.end_history(key)?;
             if self.note_copy(key)? && self.recall_run(key)?.first_seen_ns.is_some() {
-                self.ledger.observe(key, Vec::new());
+                if let Some(session) = session {
+                    self.recall_session(session)?;
+                }
+                self.ledger.take_back(key, session.as_deref());
                 self.store_run(key, 0)?;
                 self.spend(key, 0, &[])?;
             }

@@ -756,6 +756,28 @@ fn a_fork_whose_origin_was_deleted_is_not_counted_again() {
 }
 
 #[test]
+fn a_fork_that_was_history_before_its_origin_came_corrects_nothing() {
+    let fixture = "generated/3.1.10/fork_copy_auxiliary.db";
+    let (place, receiver, origin) = (Place::of(fixture), Receiver::start(), Place::of(fixture));
+    let of_fork = "run_data LIKE '%\"forked_from_session_id\": \"%'";
+    let delete = |place: &Place, what: &str| {
+        let database = Connection::open(&place.database).unwrap();
+        database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        assert!(database.execute(&format!("DELETE FROM agno_runs WHERE {what}"), []).unwrap() > 0);
+        database
+    };
+    drop(delete(&origin, of_fork));
+    let database = delete(&place, &format!("NOT {of_fork}"));
+    assert!(tokens(&place.database) > 0);
+    counts(&place, &receiver, &[], 0);
+    database.execute("ATTACH ?1 AS origin", [origin.database.to_str()]).unwrap();
+    database.execute("INSERT INTO agno_runs SELECT * FROM origin.agno_runs", []).unwrap();
+    database.execute_batch("DETACH origin").unwrap();
+    counts(&place, &receiver, &[], tokens(&origin.database));
+    assert_eq!(spend(&receiver, "agno.token.corrections"), 0);
+}
+
+#[test]
 fn the_state_file_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let (place, receiver) = (Place::of(TEAM), Receiver::start());

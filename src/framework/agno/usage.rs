@@ -78,8 +78,8 @@ impl DecodedRun {
 ///
 /// Within a session a message id belongs to one run: to the original rather than to a continuation, then to the
 /// one that stands earlier. What a copy has of the session it was copied from belongs there. Copies of forked sessions count what is theirs alone, and are left out
-/// where that is nothing: the second of what is returned is their keys. The result does not depend on the order of `decoded`.
-pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> (Vec<Run>, Vec<RunKey>) {
+/// where that is nothing: the second of what is returned. The result does not depend on the order of `decoded`.
+pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> (Vec<Run>, Vec<Run>) {
     let (owners, origins) = (owners(&decoded), origins(&decoded));
     let foreign: Vec<Vec<bool>> =
         decoded.iter().map(|DecodedRun { run, .. }| foreign_calls(run, &owners, &origins)).collect();
@@ -91,8 +91,8 @@ pub fn settle(decoded: Vec<DecodedRun>, oddities: &mut Oddities) -> (Vec<Run>, V
         attribute(&mut run, recorded, &known, oddities);
         run
     });
-    let (copies, runs): (Vec<Run>, Vec<Run>) = settled.partition(Run::is_pure_copy);
-    (runs, copies.into_iter().map(|copy| copy.key).collect())
+    let (copies, runs) = settled.partition(Run::is_pure_copy);
+    (runs, copies)
 }
 
 /// How much a run's claim to a message is worth; the least wins.
