@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use crate::delivery::{self, Delivery, Refusal};
 use crate::export::{Request, Signal};
 use crate::follow::Following;
+use crate::intake;
 use crate::ledger::Released;
 use crate::model::budget::LONGEST_WINDOW_S;
 use crate::otel::budgets::gauges;
@@ -82,9 +83,7 @@ pub(super) fn budgets(
 pub(super) fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
     state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
     let ledger = state.ledger();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
-    ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
+    intake::introduce(ledger);
     let folded = ledger.take_folded();
     ledger.add(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
     let series = ledger.series_count() as u64 + 1;

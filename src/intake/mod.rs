@@ -265,11 +265,17 @@ pub fn keep(settings: Settings) -> Keep {
     if settings.content.mode() == Mode::None { Keep::Figures } else { Keep::Content }
 }
 
+/// Says in the bridge's own series that we are up, and who we are: nobody else any more, as before an upgrade.
+pub fn introduce(ledger: &mut Ledger) {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let versions = vec![(names::BRIDGE_VERSION, version), (names::BRIDGE_PRICES, money::TABLE.to_owned())];
+    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
+    ledger.set_alone(&names::BRIDGE_INFO, versions, 1);
+}
+
 /// Counts what was read, in the bridge's own series.
 pub fn count_reading(ledger: &mut Ledger, records: u64, oddities: &Oddities) {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    ledger.set(&names::BRIDGE_UP, Vec::new(), 1);
-    ledger.set(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version)], 1);
+    introduce(ledger);
     ledger.set(&names::BRIDGE_RECORDS, Vec::new(), records);
     for (oddity, count) in oddities.iter() {
         ledger.set(&names::BRIDGE_ODDITIES, vec![(names::ODDITY, oddity.as_str().to_owned())], count);

@@ -280,6 +280,18 @@ impl Ledger {
         }
     }
 
+    /// Sets a series of the bridge's own, the only one of its metric: others are not released any more.
+    pub fn set_alone(
+        &mut self,
+        metric: &'static Metric,
+        attributes: Vec<(&'static str, String)>,
+        value: u64,
+    ) {
+        let key = key_of(metric, attributes);
+        self.ids.retain(|other, _| other.metric.name != metric.name || *other == key);
+        self.set(metric, key.attributes, value);
+    }
+
     /// Moves a series of the bridge's own.
     pub fn add(&mut self, metric: &'static Metric, attributes: Vec<(&'static str, String)>, more: u64) {
         let id = self.id(metric, attributes);

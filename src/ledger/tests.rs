@@ -404,3 +404,14 @@ fn a_copy_that_is_taken_back_is_in_no_session_and_one_of_history_corrects_nothin
         assert_eq!((histogram.count, histogram.sum), (1, 7), "history: {is_history}");
     }
 }
+
+#[test]
+fn after_an_upgrade_only_the_new_version_is_released() {
+    let mut ledger = Ledger::default();
+    for version in ["1", "2", "2"] {
+        ledger.set_alone(&names::BRIDGE_INFO, vec![(names::BRIDGE_VERSION, version.to_owned())], 1);
+    }
+    let released = ledger.release(1);
+    assert_eq!(released.len(), 1);
+    assert_eq!(released[0].key.attributes, [(names::BRIDGE_VERSION, "2".to_owned())]);
+}

@@ -98,6 +98,7 @@ names! {
     LINK_KIND = "agno.link.kind",
     ODDITY = "agno.oddity",
     BRIDGE_VERSION = "agno.bridge.version",
+    BRIDGE_PRICES = "agno.bridge.price_table.version",
     BRIDGE_OUTCOME = "agno.bridge.outcome",
     BRIDGE_REASON = "agno.bridge.reason",
     EVENT_MESSAGE = "agno.message",

@@ -13,6 +13,12 @@ use crate::model::{Run, RunKey};
 use crate::otel::request::{Chunk, view_chunks};
 use crate::otel::{Resource, Settings, names};
 
+/// What `runs.is_sent` says of a run's trace.
+const NOT_SENT: i64 = 0;
+const SENT: i64 = 1;
+/// As it stood, for its end had been waited for long enough. It is sent again when the run is over.
+const SENT_OPEN: i64 = 2;
+
 /// How long things are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -36,6 +42,8 @@ pub struct Counted {
 struct Known {
     first_seen_ns: Option<u64>,
     is_sent: bool,
+    /// Its trace was sent before it was over.
+    was_open: bool,
     /// What is wanted of it, if it is history and was not put together yet.
     history: Option<History>,
     /// It is a copy of a run that was counted elsewhere.
@@ -45,7 +53,7 @@ struct Known {
 impl State {
     /// Counts families and puts the traces of their runs that are over into the outbox: all of it, or nothing.
     ///
-    /// A trace is sent once. What a run spends is counted as it grows.
+    /// A trace is sent once, and again if it was sent before its run was over. What a run spends is counted as it grows.
     pub fn count(
         &mut self,
         families: &[(FamilyId, Gathered)],
@@ -114,7 +122,9 @@ impl State {
         let sql = "SELECT counted, first_seen_ns, is_sent FROM runs WHERE run_id = ?1 AND reuse = ?2";
         let found = self.query(sql, [&key.run_id, &key.reuse], |row| {
             let first_seen_ns = Some(row.get::<_, i64>(1)?.cast_unsigned());
-            let known = Known { first_seen_ns, is_sent: row.get(2)?, ..Known::default() };
+            let sent: i64 = row.get(2)?;
+            let (is_sent, was_open) = (sent != NOT_SENT, sent == SENT_OPEN);
+            let known = Known { first_seen_ns, is_sent, was_open, ..Known::default() };
             Ok((row.get::<_, String>(0)?, known))
         })?;
         let Some((text, known)) = found.into_iter().next() else { return Ok(Known::default()) };
@@ -163,11 +173,11 @@ impl State {
         for trace in &gathered.forest.traces {
             let Some(root) = trace.nodes.first().map(|node| node.run) else { continue };
             let Some((run, known)) = gathered.forest.runs.get(root).zip(known.get(root)) else { continue };
-            if known.is_sent {
+            if known.is_sent && !(known.was_open && run.status.is_final()) {
                 continue;
             }
             if known.history == Some(History::Skip) && run.status.is_final() {
-                self.mark_sent(&run.key, now_ns)?;
+                self.mark_sent(run, now_ns)?;
                 continue;
             }
             let since_ns = known.first_seen_ns.unwrap_or(now_ns);
@@ -175,7 +185,7 @@ impl State {
                 again_ns = Some(again_ns.unwrap_or(until).min(until));
                 continue;
             }
-            self.mark_sent(&run.key, now_ns)?;
+            self.mark_sent(run, now_ns)?;
             if known.history != Some(History::Skip) {
                 wanted.push(root);
             }
@@ -191,11 +201,12 @@ impl State {
         Ok((sent, again_ns))
     }
 
-    fn mark_sent(&mut self, key: &RunKey, now_ns: u64) -> Result<(), Error> {
+    fn mark_sent(&mut self, run: &Run, now_ns: u64) -> Result<(), Error> {
         let sql =
-            "INSERT INTO runs (run_id, reuse, counted, first_seen_ns, is_sent) VALUES (?1, ?2, '', ?3, 1)
-                   ON CONFLICT DO UPDATE SET is_sent = 1";
-        self.execute(sql, params![key.run_id, key.reuse, now_ns.cast_signed()])?;
+            "INSERT INTO runs (run_id, reuse, counted, first_seen_ns, is_sent) VALUES (?1, ?2, '', ?3, ?4)
+                   ON CONFLICT DO UPDATE SET is_sent = ?4";
+        let sent = if run.status.is_final() { SENT } else { SENT_OPEN };
+        self.execute(sql, params![run.key.run_id, run.key.reuse, now_ns.cast_signed(), sent])?;
         Ok(())
     }
 

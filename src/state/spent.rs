@@ -21,10 +21,16 @@ type By = Vec<(String, String)>;
 type Row = (i64, String, String, i64, i64);
 
 impl State {
-    /// Sets what a run spent, at the time it began. To be called within [`commit`](Self::commit).
+    /// Sets what a run spent, at the earliest time it was said to begin: that of a run without any time is another whenever
+    /// it is read. To be called within [`commit`](Self::commit).
     pub(super) fn spend(&mut self, run: &RunKey, began_s: u64, spent: &[Expense]) -> Result<(), Error> {
         let run = hash_of(run);
+        let sql = "SELECT minute, spender, model, tokens, nano_usd FROM spent WHERE run = ?1
+                   ORDER BY minute, spender, model, tokens, nano_usd";
+        let known: Vec<Row> = self
+            .query(sql, [run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
         let minute = (began_s / MINUTE_S).cast_signed();
+        let minute = known.first().map_or(minute, |(known, ..)| minute.min(*known));
         let mut rows = Vec::<Row>::new();
         for Expense { by, model, tokens, nano_usd } in spent {
             let by: By = by.iter().map(|(kind, name)| (kind.as_str().to_owned(), name.clone())).collect();
@@ -33,10 +39,6 @@ impl State {
             rows.push((minute, by, model.clone(), tokens, nano_usd));
         }
         rows.sort_unstable();
-        let sql = "SELECT minute, spender, model, tokens, nano_usd FROM spent WHERE run = ?1
-                   ORDER BY minute, spender, model, tokens, nano_usd";
-        let known = self
-            .query(sql, [run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
         // As long as its tokens stay the same, so does what was paid for them.
         let spent = |rows: &[Row]| {
             rows.iter().map(|row| (row.0, row.1.clone(), row.2.clone(), row.3)).collect::<Vec<_>>()

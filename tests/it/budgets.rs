@@ -24,7 +24,7 @@ const DECEMBER_S: u64 = 1_796_083_200;
 const NANO: i64 = 1_000_000_000;
 const DAY_S: u64 = 24 * 3600;
 
-/// A run of an agent that began at a time and spent so many tokens.
+/// A run of an agent that began at a time, if it says one, and spent so many tokens.
 struct Ran<'r> {
     id: u32,
     agent: &'r str,
@@ -38,7 +38,8 @@ impl Ran<'_> {
         let id = |number: u32| format!("00000000-0000-4000-8000-{number:012}");
         let parent = self.team.map(|team| format!(r#""parent_run_id": "{}","#, id(team))).unwrap_or_default();
         let kind = if self.agent == "Desk" { "team" } else { "agent" };
-        let (run, Self { agent, at_s, tokens, .. }) = (id(self.id), self);
+        let (run, Self { agent, tokens, .. }) = (id(self.id), self);
+        let at_s = if self.at_s == 0 { "null".to_owned() } else { self.at_s.to_string() };
         let json = format!(
             r#"{{"run_id": "{run}", "{kind}_id": "{agent}", "{kind}_name": "{agent}", "session_id": "s", {parent}
                 "status": "COMPLETED", "model": "gpt-4o", "model_provider": "OpenAI", "created_at": {at_s},
@@ -107,6 +108,19 @@ fn a_late_run_counts_in_the_month_in_which_it_began() {
     assert_eq!(of(&state, Window::Month, now_s), 9, "what turned out not to be spent is taken back");
     state.forget_spent(DECEMBER_S).unwrap();
     assert_eq!((of(&state, Window::Month, DECEMBER_S - 1), of(&state, Window::Month, now_s)), (0, 9));
+}
+
+#[test]
+fn a_run_without_any_time_stays_in_the_window_in_which_it_was_first_seen() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    let timeless = |tokens| [Ran { id: 1, agent: "a", team: None, at_s: 0, tokens }];
+    for (day, spent) in [(0, 100), (1, 100), (2, 130)] {
+        let noon_s = |day| DECEMBER_S + day * DAY_S + DAY_S / 2;
+        count(&mut state, History::Count, noon_s(day), &timeless(spent));
+        let of = |day| tokens(&state, Scope::default(), Window::Day, noon_s(day));
+        assert_eq!((of(0), of(day)), (spent, if day == 0 { spent } else { 0 }), "day {day}");
+    }
 }
 
 #[test]

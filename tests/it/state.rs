@@ -104,6 +104,27 @@ fn history_stays_history_when_something_new_comes_before_it_was_counted() {
 }
 
 #[test]
+fn a_trace_that_was_sent_before_its_end_is_sent_whole_when_that_comes_and_then_no_more() {
+    let folder = TempDir::new().unwrap();
+    let over = record("66666666-6666-4666-8666-666666666666", 9);
+    let paused = Record {
+        json: String::from_utf8(over.json.clone()).unwrap().replace("COMPLETED", "PAUSED").into_bytes(),
+        columns: Columns::default(),
+    };
+    let traces = |state: &State| state.oldest(usize::MAX).unwrap().chunks.len();
+    for (turn, (run, expected)) in
+        [(&paused, 1), (&paused, 1), (&over, 2), (&over, 2)].into_iter().enumerate()
+    {
+        let mut state = open(&folder);
+        let part = state.part("agno.db\nagno_runs", "").unwrap();
+        see(&mut state, part, 1, run, History::Count);
+        count(&mut state, &[run]);
+        assert_eq!(traces(&state), expected, "turn {turn}");
+        assert_eq!(tokens(&mut state), 9);
+    }
+}
+
+#[test]
 fn what_was_counted_and_what_waits_outlive_the_process() {
     let folder = TempDir::new().unwrap();
     let run = record("33333333-3333-4333-8333-333333333333", 5);
