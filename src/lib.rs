@@ -50,6 +50,8 @@ pub mod ledger;
 pub mod model;
 pub mod money;
 pub mod otel;
+#[cfg(feature = "sqlite")]
+pub mod release;
 pub mod source;
 mod stable_hash;
 #[cfg(feature = "sqlite")]
