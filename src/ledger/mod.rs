@@ -228,6 +228,25 @@ impl Ledger {
         self.runs.insert(run.clone(), counted);
     }
 
+    /// Counts what is said once and never again: shares are added. What may be said again is for
+    /// [`observe`](Self::observe).
+    pub fn count(&mut self, measurements: Vec<Measurement>) {
+        for Measurement { metric, attributes, count, exemplar } in measurements {
+            let value = match count {
+                Count::Birth | Count::Priced { value: None, .. } => None,
+                Count::Share(value)
+                | Count::Priced { value: Some(value), .. }
+                | Count::Once { value, .. } => Some(value),
+            };
+            // Of what has no price there is no series.
+            if value.is_none() && !matches!(count, Count::Birth) {
+                continue;
+            }
+            let id = self.id(metric, attributes);
+            self.record(id, metric, value.unwrap_or(0), exemplar);
+        }
+    }
+
     /// Sets a run's share of a counter: growth moves the counter; a shrink of what was spent moves its
     /// corrections, for a counter never goes backwards. Nothing moves that is history to its metric.
     fn set_share(&mut self, counted: &mut Counted, id: SeriesId, said: Said) {

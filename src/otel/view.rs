@@ -61,6 +61,7 @@ pub(super) enum Value<'r> {
     Integer(i64),
     Real(f64),
     Flag(bool),
+    Texts(&'r [String]),
 }
 
 impl<'r> Attribute<'r> {
