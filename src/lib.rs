@@ -47,6 +47,8 @@ pub mod follow;
 pub mod framework;
 pub mod intake;
 pub mod ledger;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod model;
 pub mod money;
 pub mod otel;

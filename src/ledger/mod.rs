@@ -9,11 +9,13 @@
 mod series;
 mod sessions;
 pub mod stored;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value, unscaled};
+pub use told::{Told, ToldOfSession};
 
 use crate::framework::{Oddities, Oddity};
 use crate::model::RunKey;

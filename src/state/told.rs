@@ -4,32 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::{Error, State};
-use crate::ledger::{Exemplar, Measurement, SessionShare};
+use crate::ledger::{Told, ToldOfSession};
 use crate::model::budget::Limit;
 use crate::otel::names;
 use crate::otel::request::Chunk;
-
-/// Something that was done.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
-    /// What it counts.
-    pub measurements: Vec<Measurement>,
-    /// What it adds to a session.
-    pub session: Option<ToldOfSession>,
-}
-
-/// What something adds to a session.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToldOfSession {
-    /// The session's id.
-    pub id: String,
-    /// What is added.
-    pub more: SessionShare,
-    /// What names the session, if this is the first of it.
-    pub attributes: Vec<(&'static str, String)>,
-    /// Where to look for it.
-    pub exemplar: Option<Exemplar>,
-}
 
 impl State {
     /// Counts what was done and puts its spans into the outbox: all of it, or nothing.
