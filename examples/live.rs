@@ -26,8 +26,15 @@ const PIECES: [&str; 3] = ["Yes: ", "rain until four, ", "then it clears up."];
 const ASKED: Usage = Usage { input: 412, cache_read: 256, output: 23, ..USED_NOTHING };
 const ANSWERED: Usage = Usage { input: 517, cache_read: 412, output: 41, reasoning: 16, ..USED_NOTHING };
 const BELOW: Usage = Usage { input: 98, output: 12, ..USED_NOTHING };
-const USED_NOTHING: Usage =
-    Usage { input: 0, cache_read: 0, cache_write: 0, audio_input: 0, output: 0, reasoning: 0, audio_output: 0 };
+const USED_NOTHING: Usage = Usage {
+    input: 0,
+    cache_read: 0,
+    cache_write: 0,
+    audio_input: 0,
+    output: 0,
+    reasoning: 0,
+    audio_output: 0,
+};
 /// How long the mock takes for a piece.
 const PIECE_AFTER: Duration = Duration::from_millis(2);
 

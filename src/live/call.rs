@@ -51,7 +51,7 @@ impl ModelCall {
             target: "agno_otel::live",
             parent: parent,
             "chat",
-            otel.name = field::Empty,
+            otel.name = operation::CHAT,
             otel.kind = "client",
             gen_ai.operation.name = operation::CHAT,
             gen_ai.provider.name = field::Empty,
@@ -221,13 +221,6 @@ impl Inner {
         }
         drop(open);
         core.spend(tokens, cost);
-        let label = call.model.as_deref().unwrap_or_default();
-        let name = if label.is_empty() {
-            operation::CHAT.to_owned()
-        } else {
-            [operation::CHAT, " ", label].concat()
-        };
-        self.started.span.record("otel.name", name.as_str());
         core.way.tell(told, || self.started.end(ending));
     }
 }

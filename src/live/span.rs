@@ -34,6 +34,7 @@ pub(super) struct Started {
 /// A span as it is to end: nothing in it is borrowed from what is locked.
 #[derive(Debug)]
 pub(super) struct Ending {
+    name: String,
     attributes: Vec<KeyValue>,
     events: Vec<(String, u64, Vec<KeyValue>)>,
     failure: Option<String>,
@@ -89,11 +90,13 @@ impl Started {
     /// rest is for OpenTelemetry alone.
     pub(super) fn end(&self, ending: Ending) {
         let otel = self.context.span();
+        otel.update_name(ending.name);
         for KeyValue { key, value, .. } in ending.attributes {
-            if SAID_AT_START.contains(&key.as_str()) {
+            let has_field = self.span.has_field(key.as_str());
+            if has_field && SAID_AT_START.contains(&key.as_str()) {
                 continue;
             }
-            if self.span.has_field(key.as_str()) {
+            if has_field {
                 record(&self.span, key.as_str(), &value);
             } else {
                 otel.set_attribute(KeyValue::new(key, value));
@@ -121,11 +124,12 @@ fn record(span: &Span, name: &str, value: &Value) {
 impl Ending {
     /// What a view says, and an end.
     pub(super) fn of(view: SpanView<'_>, interval: Interval) -> Self {
-        let otel::Parts { attributes, events, failure } = view.into_parts();
+        let otel::Parts { name, attributes, events, failure } = view.into_parts();
         let said = |all: Vec<(std::borrow::Cow<'_, str>, otel::Value<'_>)>| {
             all.into_iter().map(|(name, said)| KeyValue::new(name.into_owned(), value(said))).collect()
         };
         Self {
+            name,
             attributes: said(attributes),
             events: events.into_iter().map(|(name, at, all)| (name.to_owned(), at, said(all))).collect(),
             failure,

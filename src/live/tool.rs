@@ -77,6 +77,11 @@ impl ToolCall {
         self.set(|inner| inner.tool.call_id = Some(id.into()));
     }
 
+    /// A human was asked before it began.
+    pub fn asked_human(&mut self) {
+        self.set(|inner| inner.tool.asked_human = true);
+    }
+
     /// What it was given, as JSON. Kept only where content was asked for.
     pub fn arguments(&mut self, arguments: &str) {
         self.keep(|content| content.arguments = Some(json(arguments)));

@@ -25,6 +25,8 @@ pub struct SpanView<'r> {
 /// What a span says, taken apart for whoever writes it in another way than we do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts<'r> {
+    /// Its name.
+    pub name: String,
     /// Names and values, in order.
     pub attributes: Vec<(Cow<'r, str>, Value<'r>)>,
     /// Names of events, their times in Unix nanoseconds, and what they say.
@@ -38,6 +40,7 @@ impl<'r> SpanView<'r> {
     pub fn into_parts(self) -> Parts<'r> {
         let said = |all: Vec<Attribute<'r>>| all.into_iter().map(Attribute::into_said).collect();
         Parts {
+            name: self.name,
             attributes: said(self.attributes),
             events: self.events.into_iter().map(|it| (it.name, it.at_ns, said(it.attributes))).collect(),
             failure: self.failure,

@@ -25,6 +25,8 @@ mod folders;
 mod following;
 mod growing;
 mod hostile;
+mod live;
+mod live_ways;
 mod observe;
 mod privacy;
 mod reading;

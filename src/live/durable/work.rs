@@ -98,6 +98,7 @@ impl Work {
         let books = Books { state: &state, resource: &self.resource, budgets: &[], clock: Clock::System };
         let Ways { spans, metrics, batch, is_full } = ways;
         let kept = Kept { work: self, books, batch, is_full };
+        kept.look_for_room()?;
         let mut stopping = self.stopping.clone();
         let works = async {
             tokio::try_join!(
@@ -177,18 +178,21 @@ impl Kept<'_> {
 
     async fn keep_house(&self) -> Result<(), release::Error> {
         loop {
-            let is_full = self.books.state.borrow().kept_bytes()? >= self.work.outbox_bytes;
-            if is_full && !self.is_full.get() {
-                warn!(
-                    limit = self.work.outbox_bytes,
-                    "the outbox is full: further spans are passed over, and counted"
-                );
-            }
-            self.is_full.set(is_full);
+            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+            self.look_for_room()?;
             let quiet_since_ns = self.books.clock.now_ns().saturating_sub(release::QUIET_NS);
             self.books.state.borrow_mut().close_sessions(quiet_since_ns)?;
-            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
         }
+    }
+
+    fn look_for_room(&self) -> Result<(), state::Error> {
+        let limit = self.work.outbox_bytes;
+        let is_full = self.books.state.borrow().kept_bytes()? >= limit;
+        if is_full && !self.is_full.get() {
+            warn!(limit, "the outbox is full: further spans are passed over, and counted");
+        }
+        self.is_full.set(is_full);
+        Ok(())
     }
 }
 
