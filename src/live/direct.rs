@@ -85,19 +85,18 @@ impl Instruments {
         Self(all.collect())
     }
 
-    pub(super) fn record(&self, measurements: &[Measurement]) {
+    pub(super) fn record(&self, measurements: Vec<Measurement>) {
         for Measurement { metric, attributes, count, .. } in measurements {
             let value = match count {
                 Count::Birth => 0,
                 Count::Share(value)
                 | Count::Priced { value: Some(value), .. }
-                | Count::Once { value, .. } => *value,
+                | Count::Once { value, .. } => value,
                 // Of what has no price there is no series.
                 Count::Priced { value: None, .. } => continue,
             };
-            let said = attributes.iter().filter(|(_, value)| !value.is_empty());
-            let attributes: Vec<KeyValue> =
-                said.map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
+            let said = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+            let attributes: Vec<KeyValue> = said.map(|(name, value)| KeyValue::new(name, value)).collect();
             match self.0.get(metric.name) {
                 Some(Instrument::Counter(counter)) => counter.add(value, &attributes),
                 Some(Instrument::Amount(counter)) => counter.add(unscaled(value, scale(metric)), &attributes),

@@ -116,7 +116,7 @@ pub struct Saying {
 impl Saying {
     fn settings(self) -> Settings {
         let Self { content, user_id, older_names } = self;
-        Settings { content, user_id, older_names, ..Settings::default() }
+        Settings { user_id, older_names, content, ..Settings::default() }
     }
 }
 

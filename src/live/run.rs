@@ -235,10 +235,7 @@ impl<'p> Start<'p> {
                 )
             };
         }
-        match self.parent {
-            Some(parent) => span!(parent: parent,),
-            None => span!(),
-        }
+        if let Some(parent) = self.parent { span!(parent: parent,) } else { span!() }
     }
 
     fn core(self, Found { way, parent }: Found, started: &Started, begins: bool) -> Core {

@@ -1,7 +1,5 @@
 //! How what is told leaves, and what of it may be said.
 
-use std::sync::Arc;
-
 use super::direct::Instruments;
 #[cfg(feature = "sqlite")]
 use super::durable::Queue;
@@ -24,7 +22,7 @@ pub(super) enum To {
     Direct(Instruments),
     /// The ledger of a state file.
     #[cfg(feature = "sqlite")]
-    Durable(Arc<Queue>),
+    Durable(std::sync::Arc<Queue>),
 }
 
 impl Way {
@@ -32,7 +30,7 @@ impl Way {
     pub(super) fn tell(&self, told: Told, end: impl FnOnce()) {
         match &self.to {
             To::Direct(instruments) => {
-                instruments.record(&told.measurements);
+                instruments.record(told.measurements);
                 end();
             }
             #[cfg(feature = "sqlite")]

@@ -22,15 +22,18 @@ pub struct SpanView<'r> {
     pub(super) failure: Option<String>,
 }
 
+/// An attribute's name and value.
+pub type Said<'r> = (Cow<'r, str>, Value<'r>);
+
 /// What a span says, taken apart for whoever writes it in another way than we do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts<'r> {
     /// Its name.
     pub name: String,
-    /// Names and values, in order.
-    pub attributes: Vec<(Cow<'r, str>, Value<'r>)>,
+    /// In order.
+    pub attributes: Vec<Said<'r>>,
     /// Names of events, their times in Unix nanoseconds, and what they say.
-    pub events: Vec<(&'r str, u64, Vec<(Cow<'r, str>, Value<'r>)>)>,
+    pub events: Vec<(&'r str, u64, Vec<Said<'r>>)>,
     /// That it failed, and why, where that may be said.
     pub failure: Option<String>,
 }
@@ -96,7 +99,7 @@ pub enum Value<'r> {
 }
 
 impl<'r> Attribute<'r> {
-    fn into_said(self) -> (Cow<'r, str>, Value<'r>) {
+    fn into_said(self) -> Said<'r> {
         let Self { prefix, name, value } = self;
         let name = if prefix.is_empty() { Cow::Borrowed(name) } else { [prefix, name].concat().into() };
         (name, value)

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use agno_otel::framework::Oddities;
+use agno_otel::framework::agno::Columns;
 use agno_otel::live::{self, Durable, Ended, Role, Saying, Usage};
 use agno_otel::model::tree::{Holder, Trace};
 use agno_otel::model::{ModelCall, Run, RunKind, RunStatus, Tokens};
@@ -409,8 +411,8 @@ fn a_service_that_calls_an_agno_agent_sees_one_trace() {
     assert_eq!(service.parent_span_id, [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
     let json = serde_json::json!({"run_id": "50cf60f9-f6d0-47a6-b373-57a95a88129d", "agent_id": "a",
         "status": "COMPLETED", "metadata": {"traceparent": handed_on.unwrap()}});
-    let record = agno_otel::Record { json: json.to_string().into_bytes(), columns: Default::default() };
-    let agno = bridged(&crate::support::gather_records(&[record], Default::default()));
+    let record = agno_otel::Record { json: json.to_string().into_bytes(), columns: Columns::default() };
+    let agno = bridged(&crate::support::gather_records(&[record], Oddities::default()));
     assert_eq!(agno[0].trace_id, service.trace_id);
     assert_eq!(agno[0].parent_span_id, came.span("execute_tool call_agno").span_id);
 }

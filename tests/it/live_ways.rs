@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use agno_otel::live::{self, Saying, Usage};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics, SumDataPoint};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tempfile::TempDir;
@@ -134,11 +134,11 @@ impl Own {
     fn total(&self, metric: &str) -> u64 {
         self.meters.force_flush().unwrap();
         let all = self.points.get_finished_metrics().unwrap();
-        let scopes = all.last().unwrap().scope_metrics().flat_map(|scope| scope.metrics());
+        let scopes = all.last().unwrap().scope_metrics().flat_map(ScopeMetrics::metrics);
         let of_metric = scopes.filter(|own| own.name() == metric);
         let sum = |own: &AggregatedMetrics| match own {
             AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                sum.data_points().map(|point| point.value()).sum::<u64>()
+                sum.data_points().map(SumDataPoint::value).sum::<u64>()
             }
             other => panic!("{other:?}"),
         };
@@ -173,7 +173,6 @@ fn the_direct_way_uses_the_programs_own_providers_and_replaces_nothing() {
     assert_eq!((scope.name(), scope.version()), ("agno-otel", Some(env!("CARGO_PKG_VERSION"))));
     // The global providers are still those that do nothing.
     let global = opentelemetry::global::tracer_provider().tracer("test");
-    use opentelemetry::trace::{Span as _, Tracer as _};
     assert!(!global.start("nothing").span_context().is_valid());
 }
 

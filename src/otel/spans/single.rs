@@ -21,12 +21,12 @@ pub fn measured(start_ns: i64, end_ns: i64) -> Interval {
 }
 
 /// A run. `tree` is what it and everything it started spent, if nobody started it.
-pub fn run<'r>(
-    run: &'r Run,
+pub fn run(
+    run: &Run,
     interval: Interval,
     tree: Option<(Tokens, Option<Cost>)>,
     settings: Settings,
-) -> SpanView<'r> {
+) -> SpanView<'_> {
     let times = Times { run: interval, calls: Vec::new(), tools: Vec::new(), steps: Vec::new() };
     let root = tree.map(|(tokens, cost)| Root { tokens, cost, so_far: None, thresholds: &[] });
     run_span(run, frame(&interval), &times, root.as_ref(), settings)
