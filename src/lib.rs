@@ -1,7 +1,7 @@
 //! Turns the runs of [Agno](https://docs.agno.com) agents into OpenTelemetry: each run a trace whose spans carry
 //! token counts and latency, and session totals as counters and histograms.
 //!
-//! It reads what Agno already writes, and changes nothing in the application.
+//! It reads what Agno already writes, and changes nothing in the application. [`live`] is for agents written in Rust.
 //!
 //! ```text
 //!   SQLite  Postgres  JsonDb  files  stdin
@@ -47,9 +47,13 @@ pub mod follow;
 pub mod framework;
 pub mod intake;
 pub mod ledger;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod model;
 pub mod money;
 pub mod otel;
+#[cfg(feature = "sqlite")]
+pub mod release;
 pub mod source;
 mod stable_hash;
 #[cfg(feature = "sqlite")]

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::release;
 use crate::config::{Listen, MetricsWay};
 use crate::follow::{Following, Post};
 use crate::framework::Keep;
 use crate::otel::open_metrics;
+use crate::release;
 use crate::serve::{self, Answer, Ask, Health, Server, WAITING_ASKS};
 use crate::state;
 
@@ -132,6 +132,6 @@ fn metrics(following: &Following, hold: Duration) -> Result<String, state::Error
     release::update(&mut state, now_ns)?;
     let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
     let mut shown = state.scrape(now_ns, hold_ns)?;
-    shown.extend(release::budgets(&mut state, following, now_ns)?);
+    shown.extend(release::budgets(&mut state, &following.books(), now_ns)?);
     Ok(open_metrics::text(&shown, &following.resource))
 }

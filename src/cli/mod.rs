@@ -10,7 +10,6 @@ mod named;
 mod once;
 mod own;
 mod reconcile;
-mod release;
 mod run;
 mod send;
 mod show;

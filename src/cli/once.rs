@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::run::{END_NS, REQUEST_BYTES};
 use super::send::{Sent, bar, delivery};
-use super::{NotFollowed, Sources, no_runs, release};
+use super::{NotFollowed, Sources, no_runs};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, DeadLetters, Delivery};
@@ -14,6 +14,7 @@ use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following, Look, Tally};
 use crate::framework::Oddities;
 use crate::otel::Settings;
+use crate::release;
 use crate::source::{Location, Tables};
 use crate::state::State;
 use crate::state::counted::Patience;
@@ -70,8 +71,8 @@ pub(super) async fn send(
         );
     }
     following.state.borrow_mut().close_sessions(clock.now_ns())?;
-    let without_metrics = match release::settle(&following, &mut metrics).await? {
-        None => release::newest(&following, &mut metrics).await?,
+    let without_metrics = match release::settle(&following.books(), &mut metrics).await? {
+        None => release::newest(&following.books(), &mut metrics).await?,
         unsettled => unsettled,
     };
     gave_up = gave_up.or(without_metrics);
@@ -151,7 +152,7 @@ async fn count(
             let request = Request { signal: Signal::Traces, chunks: &waiting.chunks };
             match spans.deliver(&request).await {
                 Ok(()) => {
-                    release::note_delivered(following, spans, &mut reported, waiting.up_to)?;
+                    release::note_delivered(&following.books(), spans, &mut reported, waiting.up_to)?;
                 }
                 Err(error @ delivery::Error::GaveUp { .. }) => gave_up = Some(error),
                 Err(error) => return Err(error.into()),

@@ -13,13 +13,14 @@ use tracing::{info, warn};
 
 use super::listen::{self, Listening};
 use super::send::delivery;
-use super::{Ended, Said, Sources, Stopped, once, release, stopped};
+use super::{Ended, Said, Sources, Stopped, once, stopped};
 use crate::clock::Clock;
 use crate::config::{self, Config, File, Flags, MetricsWay, Observed, when};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
 use crate::intake;
+use crate::release;
 use crate::serve::Health;
 use crate::state::State;
 use crate::state::counted::Patience;
@@ -340,7 +341,7 @@ async fn deliver(
                 }
             }
         }
-        for refusal in release::note_delivered(following, delivery, &mut reported, waiting.up_to)? {
+        for refusal in release::note_delivered(&following.books(), delivery, &mut reported, waiting.up_to)? {
             warn!(
                 spans = refusal.items,
                 "refused; kept as a dead letter: agno-otel dead-letters list says why"
@@ -362,8 +363,8 @@ async fn release_at_intervals(
     loop {
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
-        let gave_up = match release::settle(following, &mut delivery).await? {
-            None => release::newest(following, &mut delivery).await?,
+        let gave_up = match release::settle(&following.books(), &mut delivery).await? {
+            None => release::newest(&following.books(), &mut delivery).await?,
             unsettled => unsettled,
         };
         let since = health.borrow().metrics_since.unwrap_or_else(Instant::now);

@@ -22,6 +22,7 @@ use crate::model::budget::Budget;
 use crate::model::{Cost, RunKind, Tokens};
 use crate::money::Prices;
 use crate::otel::{Resource, Settings, names};
+use crate::release::Books;
 use crate::source::{Record, Spot};
 use crate::stable_hash::stable_hash_of;
 use crate::state::counted::{Counted, Patience};
@@ -118,6 +119,12 @@ impl Tally {
 }
 
 impl Following {
+    /// What releases work on.
+    pub fn books(&self) -> Books<'_> {
+        let Self { state, resource, budgets, clock, .. } = self;
+        Books { state, resource, budgets, clock: *clock }
+    }
+
     /// Notes records, but for those that are open and just as they were.
     fn see(
         &self,

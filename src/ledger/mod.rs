@@ -9,11 +9,13 @@
 mod series;
 mod sessions;
 pub mod stored;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub use series::{Exemplar, Histogram, Point, Released, Series, SeriesKey, Value, unscaled};
+pub use told::{Told, ToldOfSession};
 
 use crate::framework::{Oddities, Oddity};
 use crate::model::RunKey;
@@ -229,6 +231,25 @@ impl Ledger {
         }
         counted.bases = bases;
         self.runs.insert(run.clone(), counted);
+    }
+
+    /// Counts what is said once and never again: shares are added. What may be said again is for
+    /// [`observe`](Self::observe).
+    pub fn count(&mut self, measurements: Vec<Measurement>) {
+        for Measurement { metric, attributes, count, exemplar } in measurements {
+            let value = match count {
+                Count::Birth | Count::Priced { value: None, .. } => None,
+                Count::Share(value)
+                | Count::Priced { value: Some(value), .. }
+                | Count::Once { value, .. } => Some(value),
+            };
+            // Of what has no price there is no series.
+            if value.is_none() && !matches!(count, Count::Birth) {
+                continue;
+            }
+            let id = self.id(metric, attributes);
+            self.record(id, metric, value.unwrap_or(0), exemplar);
+        }
     }
 
     /// Sets a run's share of a counter: growth moves the counter; a shrink of what was spent moves its

@@ -15,19 +15,7 @@ impl Ledger {
         attributes: &[(&'static str, String)],
         exemplar: Option<&Exemplar>,
     ) {
-        if !self.sessions.contains_key(session) {
-            let named = Session {
-                attributes: attributes.to_vec(),
-                exemplar: exemplar.cloned(),
-                ..Session::default()
-            };
-            self.sessions.insert(session.to_owned(), named);
-            let id = self.id(&names::SESSION_STARTED, attributes.to_vec());
-            self.record(id, &names::SESSION_STARTED, 1, exemplar.cloned());
-            for threshold in self.thresholds {
-                self.id(&names::SESSION_CROSSED, with_threshold(attributes, *threshold));
-            }
-        }
+        self.begin_session(session, attributes, exemplar);
         let mut counted = self.runs.remove(run).unwrap_or_default();
         let share = SessionShare { cost_nano_usd: self.counted_cost(&counted), ..share.clone() };
         let before = std::mem::replace(&mut counted.session, share.clone());
@@ -59,6 +47,41 @@ impl Ledger {
         let before = std::mem::replace(&mut self.is_history, is_history);
         self.observe_session(id, run, &SessionShare::default(), &attributes, None);
         self.is_history = before;
+    }
+
+    /// Adds to a session what is said once and never again, its cost included.
+    pub fn add_to_session(
+        &mut self,
+        session: &str,
+        more: &SessionShare,
+        attributes: &[(&'static str, String)],
+        exemplar: Option<&Exemplar>,
+    ) {
+        self.begin_session(session, attributes, exemplar);
+        if let Some(state) = self.sessions.get_mut(session) {
+            state.totals = std::mem::take(&mut state.totals).combine(more, u64::saturating_add);
+        }
+        self.cross(session, !self.is_history, exemplar);
+    }
+
+    /// The first run to be seen names a session.
+    fn begin_session(
+        &mut self,
+        session: &str,
+        attributes: &[(&'static str, String)],
+        exemplar: Option<&Exemplar>,
+    ) {
+        if self.sessions.contains_key(session) {
+            return;
+        }
+        let named =
+            Session { attributes: attributes.to_vec(), exemplar: exemplar.cloned(), ..Session::default() };
+        self.sessions.insert(session.to_owned(), named);
+        let id = self.id(&names::SESSION_STARTED, attributes.to_vec());
+        self.record(id, &names::SESSION_STARTED, 1, exemplar.cloned());
+        for threshold in self.thresholds {
+            self.id(&names::SESSION_CROSSED, with_threshold(attributes, *threshold));
+        }
     }
 
     /// Counts the thresholds that a session stands above for the first time.

@@ -96,6 +96,12 @@ pub struct ModelCall {
     pub position: Option<usize>,
     /// The workflow step it belongs to, where the step's own run was not kept.
     pub step: Option<usize>,
+    /// Why the model stopped, one word for each answer, where it is known.
+    pub finish_reasons: Vec<String>,
+    /// Low-cardinality reason, where it failed and that was noted.
+    pub error_type: Option<String>,
+    /// True where it was given up before it was over.
+    pub unfinished: bool,
 }
 
 /// One execution of a tool.
@@ -134,6 +140,17 @@ pub struct ToolCall {
     pub member_hash: Option<u64>,
     /// Hash of its result, to match it to a member's answer. Never exported.
     pub result_hash: Option<u64>,
+    /// Low-cardinality reason, where it failed and that was noted.
+    pub error_type: Option<String>,
+    /// True where it was given up before it was over.
+    pub unfinished: bool,
+}
+
+impl ToolCall {
+    /// The value of `error.type`, if it failed.
+    pub fn error_type(&self) -> Option<&str> {
+        self.failed.then(|| self.error_type.as_deref().unwrap_or("_OTHER"))
+    }
 }
 
 /// A user or system message: an event, without its content.

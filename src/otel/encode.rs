@@ -114,6 +114,15 @@ fn attribute(out: &mut Vec<u8>, field: u32, attribute: &Attribute<'_>) {
                 tag(out, 4, FIXED64);
                 out.extend_from_slice(&number.to_le_bytes());
             }
+            Value::Texts(texts) => message(out, 5, |out| {
+                for text in *texts {
+                    message(out, 1, |out| {
+                        tag(out, 1, DELIMITED);
+                        varint(out, length(text.len()));
+                        out.extend_from_slice(text.as_bytes());
+                    });
+                }
+            }),
         });
     });
 }
@@ -183,7 +192,9 @@ fn length(bytes: usize) -> u64 {
 mod tests {
     use super::*;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+    use opentelemetry_proto::tonic::common::v1::{
+        AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value,
+    };
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
     use proptest::prelude::*;
@@ -196,6 +207,11 @@ mod tests {
             Value::Integer(number) => any_value::Value::IntValue(*number),
             Value::Real(number) => any_value::Value::DoubleValue(*number),
             Value::Flag(flag) => any_value::Value::BoolValue(*flag),
+            Value::Texts(texts) => {
+                let text =
+                    |text: &String| AnyValue { value: Some(any_value::Value::StringValue(text.clone())) };
+                any_value::Value::ArrayValue(ArrayValue { values: texts.iter().map(text).collect() })
+            }
         };
         KeyValue {
             key: format!("{}{}", attribute.prefix, attribute.name),
@@ -270,6 +286,9 @@ mod tests {
         ]
     }
 
+    static WORDS: std::sync::LazyLock<[String; 2]> =
+        std::sync::LazyLock::new(|| ["stop".to_owned(), String::new()]);
+
     fn any_attribute() -> impl Strategy<Value = Attribute<'static>> {
         let value = prop_oneof![
             any_text().prop_map(|text| Value::Text(text.into())),
@@ -277,6 +296,7 @@ mod tests {
             proptest::num::f64::NORMAL.prop_map(Value::Real),
             Just(Value::Real(0.0)),
             any::<bool>().prop_map(Value::Flag),
+            (0_usize..3).prop_map(|count| Value::Texts(WORDS.get(..count).unwrap_or_default())),
         ];
         let name = prop_oneof![Just("a"), Just(names::TOKEN_RULE), Just(names::USAGE_CACHE_CREATION)];
         let prefix = prop_oneof![Just(&""), Just(&names::STATED_PREFIX)];

@@ -23,6 +23,13 @@ const AS_A_WHOLE: &str = "run";
 
 /// Everything one run counts. `place` is where it is seen; runs without a trace count all the same.
 pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec<Measurement> {
+    let mut all = parts(run, place, settings);
+    all.extend(as_a_whole(run, place));
+    all
+}
+
+/// What a run counts of its usage, its calls and its tools.
+pub fn parts(run: &Run, place: Option<&Place>, settings: Settings) -> Vec<Measurement> {
     let mut counter = Counter { run, place, measurements: Vec::new() };
     for usage in &run.usage {
         counter.spend(usage);
@@ -35,6 +42,12 @@ pub fn measurements(run: &Run, place: Option<&Place>, settings: Settings) -> Vec
     for (at, tool) in run.tools.iter().enumerate().filter(|(_, tool)| tool.executed) {
         counter.tool(at, tool);
     }
+    counter.measurements
+}
+
+/// What a run counts once, when it is over.
+pub fn as_a_whole(run: &Run, place: Option<&Place>) -> Vec<Measurement> {
+    let mut counter = Counter { run, place, measurements: Vec::new() };
     counter.work();
     counter.measurements
 }
@@ -222,7 +235,6 @@ impl Counter<'_> {
             (&names::OPERATION_INPUT_TOKENS, tokens(call.tokens.input())),
             (&names::OPERATION_OUTPUT_TOKENS, tokens(call.tokens.output())),
         ];
-        values.extend(call.duration_ns.map(|duration| (&names::INFERENCE_DURATION, duration)));
         values.extend(
             call.time_to_first_token_ns
                 .filter(|_| call.streamed)
@@ -239,6 +251,10 @@ impl Counter<'_> {
         }
         for (metric, value) in values {
             self.once(metric, attributes.clone(), &call.key, value, exemplar.clone());
+        }
+        if let Some(duration) = call.duration_ns {
+            attributes.push((names::ERROR_TYPE, call.error_type.clone().unwrap_or_default()));
+            self.once(&names::INFERENCE_DURATION, attributes, &call.key, duration, exemplar);
         }
     }
 
@@ -260,7 +276,7 @@ impl Counter<'_> {
         // The stamp of a tool that hands work on is wrong: a millisecond after the member has finished.
         if let Some(duration) = tool.duration_ns.filter(|_| !tool.delegates) {
             attributes.push((names::TOOL_TYPE, "function".to_owned()));
-            attributes.push((names::ERROR_TYPE, if tool.failed { "_OTHER" } else { "" }.to_owned()));
+            attributes.push((names::ERROR_TYPE, tool.error_type().unwrap_or_default().to_owned()));
             self.once(&names::EXECUTE_TOOL_DURATION, attributes, &tool.key, duration, exemplar);
         }
     }

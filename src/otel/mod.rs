@@ -24,5 +24,5 @@ pub use find::Finder;
 pub use policy::{Mode, Policy};
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans, TraceView};
-pub use view::SpanView;
+pub use view::{Parts, Said, SpanView, Value};
 pub use waterfall::{Line, lines};

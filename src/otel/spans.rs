@@ -1,10 +1,12 @@
 //! Traces into spans.
 
 mod root;
+pub mod single;
 
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
+use root::Root;
 
 use super::attributes::{seconds, unix};
 use super::content;
@@ -109,8 +111,9 @@ pub fn spans<'f>(
         if !wanted(root_node.run) {
             return None;
         }
+        let of_tree = Root { tokens, cost, so_far, thresholds: settings.thresholds };
         let writer =
-            Writer { forest, places, by_id: &by_id, trace, settings, previous: before, tokens, cost, so_far };
+            Writer { forest, places, by_id: &by_id, trace, settings, previous: before, root: of_tree };
         let mut spans = Vec::with_capacity(times.iter().map(Times::count).sum());
         for (at, (node, times)) in trace.nodes.iter().zip(times).enumerate() {
             writer.run(&mut spans, at, *node, times);
@@ -134,9 +137,7 @@ struct Writer<'f, 'i> {
     trace: &'f Trace,
     settings: Settings,
     previous: Option<usize>,
-    tokens: Tokens,
-    cost: Option<Cost>,
-    so_far: Option<SessionSoFar>,
+    root: Root,
 }
 
 impl<'f> Writer<'f, '_> {
@@ -182,52 +183,10 @@ impl<'f> Writer<'f, '_> {
     }
 
     fn run_span(&self, at: usize, node: Node, run: &'f Run, place: &Place, times: &Times) -> SpanView<'f> {
-        let operation = operation_of(run);
         let parent = self.parent(node.holder).unwrap_or_default();
         let frame = Frame { place, parent: &parent, id: &place.run, interval: &times.run };
-        let mut span = open(operation, run.label(), frame, Kind::Internal);
-        let attributes = &mut span.attributes;
-        every_span(attributes, run, Some(operation), times.run.timing);
-        text(attributes, names::RUN_KIND, run.kind.as_str());
-        text(attributes, names::RUN_STATUS, run.status.as_str());
-        let id_name = match run.kind {
-            RunKind::Agent => names::AGENT_ID,
-            RunKind::Team => names::TEAM_ID,
-            RunKind::Workflow => names::WORKFLOW_ID,
-        };
-        optional(attributes, id_name, run.entity_id.as_deref());
-        optional(attributes, names::PARENT_RUN_ID, run.parent_run_id.as_deref());
-        if self.settings.user_id {
-            optional(attributes, names::USER_ID, run.user_id.as_deref());
-        }
-        if run.kind != RunKind::Workflow {
-            optional(attributes, names::REQUEST_MODEL, run.model.as_deref());
-            let own = run.own_tokens();
-            if !own.is_zero() {
-                number(attributes, names::USAGE_INPUT, own.input());
-                number(attributes, names::USAGE_OUTPUT, own.output());
-            }
-        }
-        if let Some(cost) = run.own_cost() {
-            real(attributes, names::RUN_COST, usd(cost.nano_usd));
-        }
-        match run.own_unpriced() {
-            0 => {}
-            unpriced => number(attributes, names::RUN_UNPRICED_TOKENS, unpriced),
-        }
-        if let Some(first) = run.time_to_first_token_ns {
-            real(attributes, names::RUN_TIME_TO_FIRST_TOKEN, seconds(first));
-        }
-        if at == 0 {
-            self.root_attributes(attributes);
-        }
-        stated(attributes, &run.stated);
-        content::run(attributes, run, self.settings.content);
-        if let Some(error) = &run.error_type {
-            text(&mut span.attributes, names::ERROR_TYPE, error);
-            span.failure = Some(content::run_error(run, self.settings.content));
-        }
-        span.events = events(run, times, self.settings.content);
+        let root = Some(&self.root).filter(|_| at == 0);
+        let mut span = run_span(run, frame, times, root, self.settings);
         span.links = self.links(at, node.run, run);
         span
     }
@@ -248,6 +207,61 @@ impl<'f> Writer<'f, '_> {
             .map(|(kind, place, _)| LinkView { trace_id: place.trace_id, span_id: place.run, kind })
             .collect()
     }
+}
+
+/// A run's span, without its links.
+fn run_span<'r>(
+    run: &'r Run,
+    frame: Frame<'_>,
+    times: &Times,
+    root: Option<&Root>,
+    settings: Settings,
+) -> SpanView<'r> {
+    let operation = operation_of(run);
+    let mut span = open(operation, run.label(), frame, Kind::Internal);
+    let attributes = &mut span.attributes;
+    every_span(attributes, run, Some(operation), times.run.timing);
+    text(attributes, names::RUN_KIND, run.kind.as_str());
+    text(attributes, names::RUN_STATUS, run.status.as_str());
+    let id_name = match run.kind {
+        RunKind::Agent => names::AGENT_ID,
+        RunKind::Team => names::TEAM_ID,
+        RunKind::Workflow => names::WORKFLOW_ID,
+    };
+    optional(attributes, id_name, run.entity_id.as_deref());
+    optional(attributes, names::PARENT_RUN_ID, run.parent_run_id.as_deref());
+    if settings.user_id {
+        optional(attributes, names::USER_ID, run.user_id.as_deref());
+    }
+    if run.kind != RunKind::Workflow {
+        optional(attributes, names::REQUEST_MODEL, run.model.as_deref());
+        let own = run.own_tokens();
+        if !own.is_zero() {
+            number(attributes, names::USAGE_INPUT, own.input());
+            number(attributes, names::USAGE_OUTPUT, own.output());
+        }
+    }
+    if let Some(cost) = run.own_cost() {
+        real(attributes, names::RUN_COST, usd(cost.nano_usd));
+    }
+    match run.own_unpriced() {
+        0 => {}
+        unpriced => number(attributes, names::RUN_UNPRICED_TOKENS, unpriced),
+    }
+    if let Some(first) = run.time_to_first_token_ns {
+        real(attributes, names::RUN_TIME_TO_FIRST_TOKEN, seconds(first));
+    }
+    if let Some(root) = root {
+        root.attributes(attributes);
+    }
+    stated(attributes, &run.stated);
+    content::run(attributes, run, settings.content);
+    if let Some(error) = &run.error_type {
+        text(&mut span.attributes, names::ERROR_TYPE, error);
+        span.failure = Some(content::run_error(run, settings.content));
+    }
+    span.events = events(run, times, settings.content);
+    span
 }
 
 /// Where a span stands.
@@ -313,6 +327,9 @@ fn call_span<'r>(run: &'r Run, call: &'r ModelCall, frame: Frame<'_>, settings: 
     } else {
         flag(attributes, names::MODEL_CALL_SUMMED);
     }
+    if !call.finish_reasons.is_empty() {
+        attributes.push(Attribute::new(names::RESPONSE_FINISH_REASONS, Value::Texts(&call.finish_reasons)));
+    }
     if call.streamed {
         flag(attributes, names::REQUEST_STREAM);
         if let Some(first) = call.time_to_first_token_ns {
@@ -333,6 +350,13 @@ fn call_span<'r>(run: &'r Run, call: &'r ModelCall, frame: Frame<'_>, settings: 
     }
     stated(attributes, &call.stated);
     content::call(attributes, run, call, settings.content);
+    if call.unfinished {
+        flag(attributes, names::UNFINISHED);
+    }
+    if let Some(error) = &call.error_type {
+        text(attributes, names::ERROR_TYPE, error);
+        span.failure = Some(String::new());
+    }
     span
 }
 
@@ -367,8 +391,11 @@ fn tool_span<'r>(run: &'r Run, tool: &'r ToolCall, frame: Frame<'_>, policy: Pol
         flag(attributes, names::TOOL_ASKED_HUMAN);
     }
     content::tool(attributes, run, tool, policy);
-    if tool.failed {
-        text(attributes, names::ERROR_TYPE, "_OTHER");
+    if tool.unfinished {
+        flag(attributes, names::UNFINISHED);
+    }
+    if let Some(error) = tool.error_type() {
+        text(attributes, names::ERROR_TYPE, error);
         span.failure = Some(content::tool_error(run, tool, policy));
     }
     span

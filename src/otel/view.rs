@@ -22,6 +22,35 @@ pub struct SpanView<'r> {
     pub(super) failure: Option<String>,
 }
 
+/// An attribute's name and value.
+pub type Said<'r> = (Cow<'r, str>, Value<'r>);
+
+/// What a span says, taken apart for whoever writes it in another way than we do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts<'r> {
+    /// Its name.
+    pub name: String,
+    /// In order.
+    pub attributes: Vec<Said<'r>>,
+    /// Names of events, their times in Unix nanoseconds, and what they say.
+    pub events: Vec<(&'r str, u64, Vec<Said<'r>>)>,
+    /// That it failed, and why, where that may be said.
+    pub failure: Option<String>,
+}
+
+impl<'r> SpanView<'r> {
+    /// Takes it apart.
+    pub fn into_parts(self) -> Parts<'r> {
+        let said = |all: Vec<Attribute<'r>>| all.into_iter().map(Attribute::into_said).collect();
+        Parts {
+            name: self.name,
+            attributes: said(self.attributes),
+            events: self.events.into_iter().map(|it| (it.name, it.at_ns, said(it.attributes))).collect(),
+            failure: self.failure,
+        }
+    }
+}
+
 /// OTLP's kinds of spans, as far as we have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -56,14 +85,26 @@ pub(super) struct Attribute<'r> {
 
 /// The value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value<'r> {
+pub enum Value<'r> {
+    /// A text.
     Text(Cow<'r, str>),
+    /// A whole number.
     Integer(i64),
+    /// Any other number.
     Real(f64),
+    /// Yes or no.
     Flag(bool),
+    /// Several texts.
+    Texts(&'r [String]),
 }
 
 impl<'r> Attribute<'r> {
+    fn into_said(self) -> Said<'r> {
+        let Self { prefix, name, value } = self;
+        let name = if prefix.is_empty() { Cow::Borrowed(name) } else { [prefix, name].concat().into() };
+        (name, value)
+    }
+
     pub(super) fn new(name: &'r str, value: Value<'r>) -> Self {
         Self { prefix: &"", name, value }
     }

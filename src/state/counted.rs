@@ -149,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    fn recall_session(&mut self, id: &str) -> Result<(), Error> {
+    pub(super) fn recall_session(&mut self, id: &str) -> Result<(), Error> {
         let sql = "SELECT stored FROM sessions WHERE id = ?1";
         let found = self.query(sql, [id], |row| row.get::<_, String>(0))?;
         let Some(text) = found.into_iter().next() else { return Ok(()) };
@@ -226,7 +226,7 @@ impl State {
         Ok(())
     }
 
-    fn store_sessions(&mut self, now_ns: u64) -> Result<(), Error> {
+    pub(super) fn store_sessions(&mut self, now_ns: u64) -> Result<(), Error> {
         let sessions: Vec<(String, StoredSession)> =
             self.ledger.sessions().map(|(id, session)| (id.to_owned(), session)).collect();
         let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)

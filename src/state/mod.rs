@@ -22,6 +22,7 @@ pub mod posted;
 pub mod records;
 mod rewind;
 mod spent;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};

@@ -81,6 +81,11 @@ impl State {
         Ok(amount("outbox")?.saturating_add(amount("dead_letters")?))
     }
 
+    /// How many requests of spans wait.
+    pub fn waiting_requests(&self) -> Result<u64, Error> {
+        Ok(self.amount("outbox")?.requests)
+    }
+
     fn amount(&self, table: &str) -> Result<Amount, Error> {
         let amounts = self.query(&Amount::sql(table), [], Amount::of_row)?;
         Ok(amounts.into_iter().next().unwrap_or_default())

@@ -142,7 +142,9 @@ fn sources() -> Vec<Source> {
 }
 
 /// What a folder must not name.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
+const FORBIDDEN: [(&str, &[&str]); 7] = [
+    // What runs in an agent's process reads no framework's records.
+    ("live/", &["framework", "source", "intake", "follow", "cli"]),
     ("state/", &["follow", "export"]),
     ("model/", &["otel", "framework", "ledger", "export", "source", "opentelemetry_proto"]),
     ("framework/", &["otel", "export", "ledger", "source", "opentelemetry_proto"]),
@@ -184,14 +186,14 @@ const DOORS: [(&str, &[&str]); 37] = [
     ("anyhow", &["cli/", "main.rs"]),
     ("terminal_size", &["cli/"]),
     ("unicode_width", &["export/print.rs"]),
-    ("tracing_subscriber", &["cli/environment.rs", "observe/"]),
-    ("tracing_opentelemetry", &["observe/"]),
-    ("opentelemetry", &["observe/"]),
-    ("opentelemetry_sdk", &["observe/"]),
+    ("tracing_subscriber", &["live/", "cli/environment.rs", "observe/"]),
+    ("tracing_opentelemetry", &["live/", "observe/"]),
+    ("opentelemetry", &["live/", "observe/"]),
+    ("opentelemetry_sdk", &["live/durable/", "observe/"]),
     ("opentelemetry_otlp", &["observe/"]),
     ("opentelemetry_http", &["observe/"]),
     ("opentelemetry_appender_tracing", &["observe/"]),
-    ("opentelemetry_proto", &["otel/", "export/"]),
+    ("opentelemetry_proto", &["live/durable/work.rs", "otel/", "export/"]),
     ("prost", &["otel/", "export/"]),
     ("hyper", &["export/client.rs", "serve/server.rs"]),
     ("hyper_util", &["export/client.rs", "serve/server.rs"]),
@@ -213,7 +215,10 @@ const DOORS: [(&str, &[&str]); 37] = [
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 7] = [
+const FEATURES: [&str; 9] = [
+    // The durable way needs a state file.
+    "live/mod.rs",
+    "live/way.rs",
     "source/inspect.rs",
     "source/mod.rs",
     "source/sessions.rs",

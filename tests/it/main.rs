@@ -26,6 +26,8 @@ mod following;
 mod growing;
 mod hostile;
 mod large;
+mod live;
+mod live_ways;
 mod observe;
 mod privacy;
 mod reading;

@@ -149,6 +149,9 @@ impl Reader<'_, '_> {
             created_at_s: second(message.created_at, self.oddities),
             position: None,
             step: None,
+            finish_reasons: Vec::new(),
+            error_type: None,
+            unfinished: false,
         }
     }
 
@@ -240,6 +243,8 @@ impl Reader<'_, '_> {
             child_run_id: tool.child_run_id.owned(),
             member_hash: if delegates { member_hash(tool.tool_args) } else { None },
             result_hash: if delegates { text_hash(tool.result) } else { None },
+            error_type: None,
+            unfinished: false,
         }
     }
 }
@@ -269,6 +274,8 @@ fn tool_of_message(message: &MessageRecord<'_>, oddities: &mut Oddities) -> Tool
         child_run_id: None,
         member_hash: if delegates(name) { member_hash(message.tool_args) } else { None },
         result_hash: if delegates(name) { text_hash(message.content) } else { None },
+        error_type: None,
+        unfinished: false,
     }
 }
 

@@ -1,14 +1,23 @@
 //! What a root's span says of its whole tree, and of its session so far.
 
-use super::{SessionSoFar, Writer};
-use crate::model::Cost;
+use super::SessionSoFar;
 use crate::model::budget::Limit;
 use crate::model::cost::usd;
+use crate::model::{Cost, Tokens};
 use crate::otel::names;
 use crate::otel::view::{Attributes, number, real, text};
 
-impl<'f> Writer<'f, '_> {
-    pub(super) fn root_attributes(&self, attributes: &mut Attributes<'f>) {
+/// What a root's tree spent, and its session so far, if it is in one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Root {
+    pub(super) tokens: Tokens,
+    pub(super) cost: Option<Cost>,
+    pub(super) so_far: Option<SessionSoFar>,
+    pub(super) thresholds: &'static [Limit],
+}
+
+impl Root {
+    pub(super) fn attributes(&self, attributes: &mut Attributes<'_>) {
         number(attributes, names::RUN_TOTAL_TOKENS, self.tokens.total());
         text(attributes, names::TOKENS_BUCKET, bucket(self.tokens.total()));
         if let Some(cost) = self.cost {
@@ -28,11 +37,11 @@ impl<'f> Writer<'f, '_> {
     }
 
     /// The highest thresholds that the session passed by this trace, of tokens and of dollars.
-    fn crossed(&self, so_far: SessionSoFar, attributes: &mut Attributes<'f>) {
+    fn crossed(&self, so_far: SessionSoFar, attributes: &mut Attributes<'_>) {
         let nano_usd = |cost: Option<Cost>| cost.map_or(0, |cost| cost.nano_usd);
         let now = (so_far.tokens.total(), nano_usd(so_far.cost));
         let before = (now.0.saturating_sub(self.tokens.total()), now.1.saturating_sub(nano_usd(self.cost)));
-        let crossed = self.settings.thresholds.iter().filter(|threshold| threshold.is_crossed(before, now));
+        let crossed = self.thresholds.iter().filter(|threshold| threshold.is_crossed(before, now));
         let highest = |is_tokens: bool| {
             let of_kind = |threshold: &&Limit| matches!(threshold, Limit::Tokens(_)) == is_tokens;
             crossed.clone().filter(of_kind).max_by_key(|threshold| threshold.amount())

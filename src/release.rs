@@ -3,84 +3,102 @@
 //! A release is written down before it is attempted, and settled when it is known how the attempt ended. Until then the
 //! same request is sent again, whatever happens in between: points that arrived already are the same points.
 
+use std::cell::RefCell;
+
 use tracing::{info, warn};
 
+use crate::clock::Clock;
 use crate::delivery::{self, Delivery, Refusal};
 use crate::export::{Request, Signal};
-use crate::follow::Following;
 use crate::intake;
 use crate::ledger::Released;
-use crate::model::budget::LONGEST_WINDOW_S;
+use crate::model::budget::{Budget, LONGEST_WINDOW_S};
+use crate::otel::Resource;
 use crate::otel::budgets::gauges;
 use crate::otel::request::{Chunk, metric_chunks};
 use crate::otel::{metrics, names};
 use crate::state::{self, State};
 
 /// A session without a new run for this long is recorded in histograms.
-pub(super) const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
+pub const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 /// Metrics that were under way when we were killed are sent again while they are younger than this: Prometheus takes older
 /// ones no more.
 const UNSETTLED_NS: u64 = 20 * 60 * 1_000_000_000;
 
+/// A state file, and what else is to be known to release what is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Books<'b> {
+    /// What was counted, and what waits. Nobody holds it while waiting.
+    pub state: &'b RefCell<State>,
+    /// Who sends.
+    pub resource: &'b Resource,
+    /// What may be spent.
+    pub budgets: &'b [Budget],
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Why nothing more can be released. What was counted is in the state file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// What was refused cannot be kept.
+    #[error(transparent)]
+    Delivery(#[from] delivery::Error),
+}
+
 /// Sends again what may have arrived, or was under way when we were killed. Returns why nobody knows yet, if so; then
 /// nothing newer is to be released.
-pub(super) async fn settle(
-    following: &Following,
-    delivery: &mut Delivery,
-) -> anyhow::Result<Option<delivery::Error>> {
-    let unsettled = following.state.borrow().unsettled(following.clock.now_ns())?;
+pub async fn settle(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
+    let unsettled = books.state.borrow().unsettled(books.clock.now_ns())?;
     let Some((chunk, age_ns)) = unsettled else { return Ok(None) };
     if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
-        following.state.borrow_mut().released(true)?;
+        books.state.borrow_mut().released(true)?;
         return Ok(None);
     }
     // Whatever becomes of this attempt, the one before it may have arrived.
     let (_, gave_up) = attempt(delivery, &[chunk]).await?;
     if gave_up.is_none() {
-        end(following, delivery, true)?;
+        end(books, delivery, true)?;
     }
     Ok(gave_up)
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
-pub(super) async fn newest(
-    following: &Following,
-    delivery: &mut Delivery,
-) -> anyhow::Result<Option<delivery::Error>> {
-    let chunks = prepare(following)?;
+pub async fn newest(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
+    let chunks = prepare(books)?;
     let (may_have_arrived, gave_up) = attempt(delivery, &chunks).await?;
     // What may have arrived is sent again as it is before anything newer: else nobody would know where to go on.
     if gave_up.is_none() || !may_have_arrived {
-        end(following, delivery, may_have_arrived)?;
+        end(books, delivery, may_have_arrived)?;
     }
     Ok(gave_up)
 }
 
-fn prepare(following: &Following) -> Result<Vec<Chunk>, state::Error> {
-    let now_ns = following.clock.now_ns();
-    let mut state = following.state.borrow_mut();
+fn prepare(books: &Books<'_>) -> Result<Vec<Chunk>, state::Error> {
+    let now_ns = books.clock.now_ns();
+    let mut state = books.state.borrow_mut();
     update(&mut state, now_ns)?;
-    let budgets = budgets(&mut state, following, now_ns)?;
+    let budgets = budgets(&mut state, books, now_ns)?;
     state.release(now_ns, |released| {
         let mut said = metrics::metrics(released);
         said.extend(metrics::metrics(&budgets));
-        metric_chunks(said, &following.resource)
+        metric_chunks(said, books.resource)
     })
 }
 
 /// How budgets stand. What no budget could ask for any more is forgotten.
-pub(super) fn budgets(
-    state: &mut State,
-    following: &Following,
-    now_ns: u64,
-) -> Result<Vec<Released>, state::Error> {
+pub fn budgets(state: &mut State, books: &Books<'_>, now_ns: u64) -> Result<Vec<Released>, state::Error> {
     let now_s = now_ns / 1_000_000_000;
     state.forget_spent(now_s.saturating_sub(LONGEST_WINDOW_S))?;
-    Ok(gauges(&state.standings(&following.budgets, now_s)?, now_ns))
+    Ok(gauges(&state.standings(books.budgets, now_s)?, now_ns))
 }
 
 /// Brings series up to now that no run moves.
-pub(super) fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
+pub fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
     state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
     let ledger = state.ledger();
     intake::introduce(ledger);
@@ -95,7 +113,7 @@ pub(super) fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error>
 async fn attempt(
     delivery: &mut Delivery,
     chunks: &[Chunk],
-) -> anyhow::Result<(bool, Option<delivery::Error>)> {
+) -> Result<(bool, Option<delivery::Error>), Error> {
     let (mut may_have_arrived, mut gave_up) = (false, None);
     delivery.report = delivery::Report::default();
     for chunk in chunks {
@@ -114,28 +132,28 @@ async fn attempt(
 }
 
 /// Notes how a release ended.
-fn end(following: &Following, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
+fn end(books: &Books<'_>, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
     let refusals = delivery.take_refusals();
     for refusal in &refusals {
         warn!(points = refusal.items, "metrics were refused");
         warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
     }
-    following.state.borrow_mut().released(may_have_arrived)
+    books.state.borrow_mut().released(may_have_arrived)
 }
 
 /// Takes spans out of the outbox that were delivered or refused, and counts what became of them since the last time.
 /// Returns what was refused; it is kept.
-pub(super) fn note_delivered(
-    following: &Following,
+pub fn note_delivered(
+    books: &Books<'_>,
     delivery: &mut Delivery,
     reported: &mut delivery::Sent,
     up_to: i64,
 ) -> Result<Vec<Refusal>, state::Error> {
     let refusals = delivery.take_refusals();
-    let mut state = following.state.borrow_mut();
+    let mut state = books.state.borrow_mut();
     count_sent(&mut state, reported, &delivery.report.traces);
     *reported = delivery.report.traces.clone();
-    state.delivered(up_to, &refusals, following.clock.now_ns())?;
+    state.delivered(up_to, &refusals, books.clock.now_ns())?;
     Ok(refusals)
 }
 

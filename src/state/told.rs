@@ -1,0 +1,45 @@
+//! What is told once and never again, by whoever did it: it is counted as it comes, and nothing of it is remembered but
+//! its session.
+
+use std::collections::BTreeSet;
+
+use super::{Error, State};
+use crate::ledger::{Told, ToldOfSession};
+use crate::model::budget::Limit;
+use crate::otel::names;
+use crate::otel::request::Chunk;
+
+impl State {
+    /// Counts what was done and puts its spans into the outbox: all of it, or nothing.
+    pub fn tell<'t>(
+        &mut self,
+        told: impl IntoIterator<Item = &'t Told>,
+        spans: &[Chunk],
+        thresholds: &'static [Limit],
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        self.commit(|state| {
+            state.ledger.watch(thresholds);
+            let mut recalled = BTreeSet::new();
+            for told in told {
+                state.ledger.count(told.measurements.clone());
+                let Some(ToldOfSession { id, more, attributes, exemplar }) = &told.session else { continue };
+                if recalled.insert(id) {
+                    state.recall_session(id)?;
+                }
+                state.ledger.add_to_session(id, more, attributes, exemplar.as_ref());
+            }
+            spans.iter().try_for_each(|chunk| state.put(chunk, now_ns))?;
+            state.store_sessions(now_ns)?;
+            state.store_series()?;
+            state.ledger.forget_runs();
+            Ok(())
+        })
+    }
+
+    /// Notes spans that found no room. To be stored with what is told next.
+    pub fn note_no_room(&mut self, spans: u64) {
+        let reason = vec![(names::BRIDGE_REASON, "no_room".to_owned())];
+        self.ledger.add(&names::BRIDGE_DROPPED, reason, spans);
+    }
+}
