@@ -21,7 +21,7 @@ use crate::otel::names::{self, METRICS, Metric};
 /// them.
 ///
 /// The layer takes this module's spans alone. A program that has `tracing-opentelemetry`'s layer already takes [`metrics`]
-/// beside it, or each span would be there twice.
+/// beside it: two such layers that see the same span make that crate panic.
 ///
 /// Sessions are not counted this way (`agno.session.*`): what they stand at is known to whoever keeps it, which is the
 /// [durable](super::Durable) way.

@@ -69,7 +69,9 @@ where
         // Nothing in here may make a span, or it would take what is not its own.
         INTRODUCTION.with(|place| {
             let Ok(mut place) = place.try_borrow_mut() else { return };
-            let Some(Introduction::Made(node)) = place.take() else { return };
+            // Of several such layers the first counts.
+            let Some(Introduction::Made(node)) = &*place else { return };
+            let node = Arc::clone(node);
             let Some(span) = context.span(id) else { return };
             let parent =
                 span.scope().skip(1).find_map(|outer| outer.extensions().get::<Node>().map(Arc::clone));

@@ -633,6 +633,18 @@ fn a_full_outbox_passes_over_spans_counts_them_and_goes_on_counting_tokens() {
 }
 
 #[test]
+fn what_ends_after_the_end_is_lost_and_holds_nobody_up() {
+    let folder = TempDir::new().unwrap();
+    let durable = Durable::at(folder.path().join("live.db")).endpoint("http://127.0.0.1:1").start().unwrap();
+    let subscriber = tracing_subscriber::registry().with(durable.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let run = live::agent("Late").start();
+        assert_eq!(durable.stop(Duration::ZERO).lost, 0);
+        run.finish();
+    });
+}
+
+#[test]
 fn one_process_at_a_time_has_a_state_file() {
     let folder = TempDir::new().unwrap();
     let state = folder.path().join("live.db");

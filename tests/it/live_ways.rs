@@ -199,3 +199,15 @@ fn what_is_not_sampled_is_counted_all_the_same() {
     assert!(own.spans().is_empty());
     assert_eq!((own.total(TOKENS), own.total("agno.runs")), (107, 1));
 }
+
+#[test]
+fn of_two_that_would_count_one_does() {
+    let own = [Own::sampling(Sampler::AlwaysOn), Own::sampling(Sampler::AlwaysOn)];
+    let [first, second] = own.each_ref().map(|own| live::metrics(&own.meters, Saying::default()));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(first).with(second), work);
+    // An SDK that was told nothing has no metrics to export.
+    let second = own[1].total(TOKENS);
+    own[0].meters.force_flush().unwrap();
+    assert!(own[0].points.get_finished_metrics().unwrap().iter().all(|all| all.scope_metrics().count() == 0));
+    assert_eq!(second, 107);
+}

@@ -128,7 +128,9 @@ impl Durable {
         Setup { path, flags, saying, metrics_every: METRICS_EVERY, outbox_bytes: OUTBOX_BYTES }
     }
 
-    /// What the program's subscriber needs. It takes the spans of this module alone, and takes nothing from other layers.
+    /// What the program's subscriber needs. It takes the spans of this module alone. A `tracing-opentelemetry` layer of the
+    /// program's own must not see these (a filter on the target `agno_otel::live`): two that see the same span make that
+    /// crate panic.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'s> LookupSpan<'s>,

@@ -110,8 +110,7 @@ impl Queue {
         let put = waiting.put;
         let until = Instant::now() + limit;
         let left = until.saturating_duration_since(Instant::now());
-        let waited =
-            self.moved.wait_timeout_while(waiting, left, |waiting| waiting.done < put && !waiting.is_closed);
+        let waited = self.moved.wait_timeout_while(waiting, left, |waiting| waiting.done < put);
         waited.unwrap_or_else(PoisonError::into_inner).0.done >= put
     }
 

@@ -113,6 +113,8 @@ impl Work {
             // The sender lives as long as we are wanted; gone, it is over.
             until = stopping.wait_for(Option::is_some) => until.ok().and_then(|until| *until).unwrap_or_else(Instant::now),
         };
+        // What ends from now on is lost, so this comes to an end.
+        self.queue.close();
         while kept.commit()? > 0 {}
         // Whatever was under way is sent again: the same spans, the same points.
         let last = async {
