@@ -58,6 +58,7 @@ pub mod source;
 mod stable_hash;
 #[cfg(feature = "sqlite")]
 pub mod state;
+pub mod watching;
 
 #[cfg(feature = "cli")]
 pub mod cli;

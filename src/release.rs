@@ -100,8 +100,10 @@ pub fn budgets(state: &mut State, books: &Books<'_>, now_ns: u64) -> Result<Vec<
 /// Brings series up to now that no run moves.
 pub fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
     state.set_largest(now_ns.saturating_sub(QUIET_NS))?;
+    let waits_ns = state.waiting()?.since_ns.map_or(0, |since_ns| now_ns.saturating_sub(since_ns));
     let ledger = state.ledger();
     intake::introduce(ledger);
+    ledger.set(&names::BRIDGE_OUTBOX_AGE, Vec::new(), waits_ns / 1_000_000_000);
     let folded = ledger.take_folded();
     ledger.add(&names::BRIDGE_OVERFLOW, Vec::new(), folded);
     let series = ledger.series_count() as u64 + 1;

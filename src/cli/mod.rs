@@ -5,6 +5,7 @@ mod bill;
 mod check;
 mod demo;
 mod environment;
+mod export;
 mod listen;
 mod named;
 mod once;
@@ -77,6 +78,8 @@ enum Command {
     Bill(bill::Arguments),
     /// Compare our totals with Agno's session_metrics, session by session, and say which rule makes them differ.
     Reconcile(reconcile::Arguments),
+    /// Write dashboards for Grafana and alerts for Prometheus, of the names, budgets and thresholds of this configuration.
+    Export(export::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
 }
@@ -322,6 +325,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Show(arguments) => show::run(arguments, file).await,
             Command::Bill(arguments) => bill::run(arguments, file).await,
             Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
+            Command::Export(arguments) => export::run(&arguments, file),
             Command::Demo(arguments) => demo::run(arguments, file).await,
         }
     };

@@ -25,7 +25,8 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         | Command::DeadLetters(_)
         | Command::Show(_)
         | Command::Bill(_)
-        | Command::Reconcile(_) => None,
+        | Command::Reconcile(_)
+        | Command::Export(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -55,7 +56,8 @@ pub(super) fn span(command: &Command) -> Span {
         | Command::DeadLetters(_)
         | Command::Show(_)
         | Command::Bill(_)
-        | Command::Reconcile(_) => Span::none(),
+        | Command::Reconcile(_)
+        | Command::Export(_) => Span::none(),
     }
 }
 

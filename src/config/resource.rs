@@ -12,6 +12,23 @@ impl Config<'_> {
     /// Whose telemetry it is. `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, and each of its attributes
     /// over the file's; `instance_id` tells this sender from others of its service.
     pub fn resource(&self, instance_id: &str) -> Resource {
+        let mut attributes = self.said_of_resource();
+        for (name, value) in [("service.name", DEFAULT_SERVICE_NAME), ("service.instance.id", instance_id)] {
+            default(&mut attributes, name, value);
+        }
+        attributes.sort();
+        Resource { attributes }
+    }
+
+    /// The `job` that Prometheus makes of it. None: nobody said whose telemetry it is.
+    pub fn job(&self) -> Option<String> {
+        let said = self.said_of_resource();
+        let of = |wanted: &str| said.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let name = of("service.name")?;
+        Some(of("service.namespace").map_or(name.to_owned(), |space| format!("{space}/{name}")))
+    }
+
+    fn said_of_resource(&self) -> Vec<(String, String)> {
         let mut attributes: Vec<(String, String)> = Vec::new();
         let listed = self.get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
         for (place, entry) in listed.split(',').enumerate().filter(|(_, entry)| !entry.trim().is_empty()) {
@@ -28,18 +45,10 @@ impl Config<'_> {
             set(&mut attributes, "service.name", service);
         }
         attributes.retain(|(_, value)| !value.is_empty());
-        let default = |name: &str, value: &str, attributes: &mut Vec<(String, String)>| {
-            if !attributes.iter().any(|(key, _)| key == name) {
-                attributes.push((name.to_owned(), value.to_owned()));
-            }
-        };
         for (name, value) in self.attributes_of_file() {
-            default(name, value, &mut attributes);
+            default(&mut attributes, name, value);
         }
-        default("service.name", DEFAULT_SERVICE_NAME, &mut attributes);
-        default("service.instance.id", instance_id, &mut attributes);
-        attributes.sort();
-        Resource { attributes }
+        attributes
     }
 
     /// What the file says of everything around, as of the bridge itself: without what names the agents' service, and
@@ -66,6 +75,13 @@ impl Config<'_> {
         let keys = keys.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         keys.chain(owner.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .filter(|(_, value)| !value.is_empty())
+    }
+}
+
+/// What holds where nothing is said of it.
+fn default(attributes: &mut Vec<(String, String)>, name: &str, value: &str) {
+    if !attributes.iter().any(|(key, _)| key == name) {
+        attributes.push((name.to_owned(), value.to_owned()));
     }
 }
 

@@ -322,12 +322,16 @@ metrics! {
         "1 while agno-otel sends.";
     BRIDGE_INFO: "agno.bridge.info", "1", Instrument::Gauge,
         "Always 1; carries the version of agno-otel.";
+    BRIDGE_READ: "agno.bridge.source.read_timestamp", "s", Instrument::Gauge,
+        "When all sources were last looked at and none was amiss, in Unix time.";
     BRIDGE_RECORDS: "agno.bridge.records", "{record}", Instrument::Counter,
         "Records read from sources.";
     BRIDGE_ODDITIES: "agno.bridge.oddities", "{oddity}", Instrument::Counter,
         "Things in records that were not understood or not believed.";
     BRIDGE_ATTEMPTS: "agno.bridge.attempts", "{attempt}", Instrument::Counter,
         "Attempts to deliver a request of spans, by how they ended.";
+    BRIDGE_OUTBOX_AGE: "agno.bridge.outbox.age", "s", Instrument::Gauge,
+        "How long the oldest spans have waited to be delivered.";
     BRIDGE_DROPPED: "agno.bridge.dropped", "{span}", Instrument::Counter,
         "Spans the far side did not take, by reason.";
     BRIDGE_SERIES: "agno.bridge.series", "{series}", Instrument::Gauge,

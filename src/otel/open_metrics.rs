@@ -29,6 +29,18 @@ pub fn family_name(metric: &Metric) -> String {
     name
 }
 
+/// What Prometheus calls the series of a counter or gauge; those of a histogram are its [`family_name`] with `_bucket`,
+/// `_sum` and `_count`.
+pub fn series_name(metric: &Metric) -> String {
+    let is_counter = matches!(metric.instrument, Instrument::Counter | Instrument::Amount { .. });
+    family_name(metric) + if is_counter { "_total" } else { "" }
+}
+
+/// What Prometheus calls an attribute.
+pub fn label_name(name: &str) -> String {
+    name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+}
+
 /// Every series, as it stands.
 pub fn text(released: &[Released], resource: &Resource) -> String {
     let mut families = BTreeMap::<&str, Vec<&Released>>::new();
@@ -151,10 +163,6 @@ fn label(labels: &mut String, name: &str, value: &str) {
         let comma = if labels.is_empty() { "" } else { "," };
         write!(labels, "{comma}{name}=\"{}\"", escaped(value)).ok();
     }
-}
-
-fn label_name(name: &str) -> String {
-    name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
 }
 
 fn unit(metric: &Metric) -> Option<&'static str> {

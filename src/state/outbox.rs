@@ -81,9 +81,9 @@ impl State {
         Ok(amount("outbox")?.saturating_add(amount("dead_letters")?))
     }
 
-    /// How many requests of spans wait.
-    pub fn waiting_requests(&self) -> Result<u64, Error> {
-        Ok(self.amount("outbox")?.requests)
+    /// What waits to be delivered.
+    pub fn waiting(&self) -> Result<Amount, Error> {
+        self.amount("outbox")
     }
 
     fn amount(&self, table: &str) -> Result<Amount, Error> {

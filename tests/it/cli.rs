@@ -12,7 +12,7 @@ use crate::support::points::texts;
 use crate::support::program::{agno_otel, ended_of, run, send_nowhere};
 use crate::support::receiver::Receiver;
 
-const COMMANDS: [&str; 3] = ["send", "show", "demo"];
+const COMMANDS: [&str; 4] = ["send", "show", "export", "demo"];
 
 fn team() -> String {
     fixtures().join("agno/3.1.10/team_run.db").display().to_string()

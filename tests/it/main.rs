@@ -47,4 +47,5 @@ mod times;
 mod totals;
 mod trees;
 mod wal;
+mod watching;
 mod wire;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Collector, Prometheus, promtool and Jaeger from the pinned modules under go/, and skips what is built.
+# Builds the Collector, Prometheus, promtool, Alertmanager, amtool and Jaeger from the pinned modules under go/, and skips what is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${AGNO_OTEL_STACK_BIN:-$here/../../target/stack/bin}
@@ -32,4 +32,5 @@ build() {
 build otelcol otelcol -- -ldflags '-s -w' .
 build prometheus prometheus promtool -- -tags netgo,remove_all_sd \
 	-ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' tool
+build alertmanager alertmanager amtool -- -ldflags '-s -w' tool
 build jaeger jaeger -- -ldflags '-s -w' tool

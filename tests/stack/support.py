@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +139,29 @@ if not CASES:
     raise RuntimeError(f"no Agno databases in {FIXTURES}")
 
 
+def run_line(session, tokens, calls=1, **more):
+    """A run of gpt-4o by the agent Writer, as a line, of which only the input is counted."""
+    run, now = str(uuid.uuid4()), int(time.time())
+    metrics = {"input_tokens": tokens // calls, "output_tokens": 0}
+    call = {"role": "assistant", "created_at": now, "metrics": metrics}
+    messages = [{**call, "id": f"{run}-{at}"} for at in range(calls)]
+    said = {"run_id": run, "session_id": session, "agent_id": "writer", "agent_name": "Writer", "status": "COMPLETED"}
+    asked = {"model": "gpt-4o", "model_provider": "OpenAI", "created_at": now, "messages": messages}
+    return json.dumps({**said, **asked, **more}) + "\n"
+
+
 # The backends
+
+
+def shipped_prometheus(rules, alertmanager=None):
+    """The settings for Prometheus that are shipped, with rules, an Alertmanager and an interval of a test's own."""
+    shipped = (REPO / "collector-config/prometheus.yaml").read_text()
+    shipped = re.sub(r"(?m)^(global|rule_files|alerting):.*\n(?:[ #].*\n)*", "", shipped)
+    targets = [alertmanager] if alertmanager else []
+    return (
+        f"{shipped}\nglobal: {{evaluation_interval: 1s}}\nrule_files: [{rules}]\n"
+        f"alerting: {{alertmanagers: [{{static_configs: [{{targets: {targets}}}]}}]}}\n"
+    )
 
 
 def request(url, body=None):
@@ -281,6 +305,15 @@ class Jaeger:
         return {trace["traceID"] for trace in answer["data"]}
 
 
+def parts_of(part):
+    """A part of an expression, and all that it is made of."""
+    found = [part]
+    for own in found:
+        inner = [own.get(name) for name in ("expr", "lhs", "rhs")] + (own.get("args") or [])
+        found += [part for part in inner if part]
+    return found
+
+
 class Prometheus:
     def __init__(self, url):
         self.url = url
@@ -294,6 +327,16 @@ class Prometheus:
         """Pairs of labels and value."""
         result = self.api("query", query=expression)["result"]
         return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+    def query_range(self, expression, seconds, step):
+        """Pairs of labels and values, of the last so many seconds."""
+        end = time.time()
+        result = self.api("query_range", query=expression, start=end - seconds, end=end, step=step)["result"]
+        return [(series["metric"], [float(value) for _, value in series["values"]]) for series in result]
+
+    def parts(self, expression):
+        """Every part of an expression, as Prometheus takes it apart, whole first."""
+        return parts_of(self.api("parse_query", query=expression))
 
     def spend(self, metric, job, by="job"):
         """What was spent within the hour, as a dashboard asks for it."""

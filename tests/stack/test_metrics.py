@@ -102,7 +102,7 @@ def test_no_two_series_collide_in_prometheus(sent):
     stored = Counter()
     for series in sent.prometheus.series('{__name__=~"(agno|gen_ai)_.+", __name__!~".+_(bucket|sum)"}'):
         name = series["__name__"]
-        stored[series["job"], counted.get(name[name.rfind("_") :], "gauge")] += 1
+        stored[series["service_name"], counted.get(name[name.rfind("_") :], "gauge")] += 1
     assert stored == expected
     assert {kind for _, kind in stored} >= {"sum", "histogram"}
 

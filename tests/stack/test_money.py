@@ -1,17 +1,14 @@
 """Budgets and runaway sessions in a real Prometheus: exact, and alerted on once."""
 
-import json
 import os
 import signal
 import subprocess
 import time
-import uuid
 
 import pytest
 import support
 from conftest import free_ports
 
-SHIPPED = support.REPO / "collector-config/prometheus.yaml"
 PATIENCE_SECONDS = 60
 WINDOW_SECONDS = 20
 RULES = """
@@ -57,7 +54,7 @@ window = "24h"
 def prometheus(programs, tmp_path):
     rules, config, address = tmp_path / "rules.yaml", tmp_path / "prometheus.yaml", "127.0.0.1:{}".format(*free_ports(1))
     rules.write_text(RULES)
-    config.write_text(f"rule_files: [{rules}]\n{SHIPPED.read_text()}")
+    config.write_text(support.shipped_prometheus(rules))
     process = programs.start(
         "money-prometheus",
         "prometheus",
@@ -71,18 +68,10 @@ def prometheus(programs, tmp_path):
     programs.end(process)
 
 
-def line(session, tokens):
-    """A run of gpt-4o of which only the input is counted."""
-    run, now = str(uuid.uuid4()), int(time.time())
-    call = {"role": "assistant", "id": run, "created_at": now, "metrics": {"input_tokens": tokens, "output_tokens": 0}}
-    said = {"run_id": run, "session_id": session, "agent_id": "writer", "agent_name": "Writer", "status": "COMPLETED"}
-    return json.dumps({**said, "model": "gpt-4o", "model_provider": "OpenAI", "created_at": now, "messages": [call]}) + "\n"
-
-
 def test_a_budget_is_exact_and_a_runaway_session_is_alerted_on_once(prometheus, tmp_path):
     config, runs, log = tmp_path / "agno-otel.toml", tmp_path / "runs.jsonl", tmp_path / "run.log"
     config.write_text(CONFIG.format(metrics=f"{prometheus.url}/api/v1/otlp/v1/metrics"))
-    runs.write_text(line("quiet", 400) + line("runaway", 600))
+    runs.write_text(support.run_line("quiet", 400) + support.run_line("runaway", 600))
     command = [support.BINARY, "run", "--config", config, "--state", tmp_path / "state.db", runs]
 
     def start():
@@ -118,7 +107,7 @@ def test_a_budget_is_exact_and_a_runaway_session_is_alerted_on_once(prometheus, 
         assert firing() == {}
         # The run that passes the threshold, and spends the budget.
         with runs.open("a") as file:
-            file.write(line("runaway", 2000))
+            file.write(support.run_line("runaway", 2000))
         wait_for(usd, 1)
         wait_for(tokens, 0.3)
         support.wait_until(lambda: set(firing()) == {"RunawaySession", "BudgetSpent"}, "both alerts", PATIENCE_SECONDS)
@@ -130,7 +119,7 @@ def test_a_budget_is_exact_and_a_runaway_session_is_alerted_on_once(prometheus, 
         command.append(tmp_path / "again.jsonl")
         process = start()
         with runs.open("a") as file:
-            file.write(line("runaway", 500))
+            file.write(support.run_line("runaway", 500))
         wait_for(usd, 3500 / 3000)
         time.sleep(WINDOW_SECONDS + 5)
         assert value(crossed) == 1

@@ -130,7 +130,7 @@ impl Work {
             Ok(sent) => sent?,
             Err(_elapsed) => info!("not everything could be sent in time; it is kept"),
         }
-        Ok(state.borrow().waiting_requests()?)
+        Ok(state.borrow().waiting()?.requests)
     }
 }
 
