@@ -33,3 +33,4 @@ build otelcol otelcol -- -ldflags '-s -w' .
 build prometheus prometheus promtool -- -tags netgo,remove_all_sd \
 	-ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' tool
 build jaeger jaeger -- -ldflags '-s -w' tool
+build compose compose -- -ldflags '-s -w' .
