@@ -118,3 +118,42 @@ fn a_name_that_is_not_sent_is_noticed() {
     let unknown: Vec<&str> = names.into_iter().filter(|name| !is_sent(name, &sent)).collect();
     assert_eq!(unknown, ["agno.tokens.used"]);
 }
+
+/// What follows each `start` in a text, as far as it could be a version.
+fn versions_after<'text>(text: &'text str, start: &str) -> BTreeSet<&'text str> {
+    let rest = text.split(start).skip(1);
+    rest.filter_map(|rest| rest.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')).next())
+        .filter(|version| version.contains('.'))
+        .collect()
+}
+
+#[test]
+fn the_image_is_of_this_version_wherever_it_is_named() {
+    for file in [
+        "Dockerfile",
+        "collector-config/compose.yaml",
+        "packaging/kubernetes/agno-otel.yaml",
+        "docs/deploying.md",
+    ] {
+        let text = read(file);
+        assert_eq!(
+            versions_after(&text, "agno-otel:"),
+            BTreeSet::from([env!("CARGO_PKG_VERSION")]),
+            "{file}"
+        );
+    }
+    let toolchain = format!("{}.0", env!("CARGO_PKG_RUST_VERSION"));
+    assert_eq!(versions_after(&read("Dockerfile"), "FROM rust:"), BTreeSet::from([toolchain.as_str()]));
+}
+
+#[test]
+fn the_stack_has_the_versions_it_is_tested_with() {
+    let compose = read("collector-config/compose.yaml");
+    let collector = read("tests/stack/go/otelcol/main.go");
+    assert_eq!(
+        versions_after(&compose, "opentelemetry-collector-contrib:"),
+        versions_after(&collector, "Version:     \"")
+    );
+    let build = read("tests/stack/build.sh");
+    assert_eq!(versions_after(&compose, "prom/prometheus:v"), versions_after(&build, "version.Version="));
+}

@@ -34,3 +34,4 @@ build prometheus prometheus promtool -- -tags netgo,remove_all_sd \
 	-ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' tool
 build alertmanager alertmanager amtool -- -ldflags '-s -w' tool
 build jaeger jaeger -- -ldflags '-s -w' tool
+build compose compose -- -ldflags '-s -w' .

@@ -16,6 +16,7 @@ import support  # noqa: E402
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
+SHIPPED = support.REPO / "collector-config"
 BIN = Path(os.environ.get("AGNO_OTEL_STACK_BIN", support.REPO / "target/stack/bin"))
 
 
@@ -93,7 +94,7 @@ def programs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stack(programs, tmp_path_factory):
     """Collector -> Jaeger (OTLP gRPC) and Prometheus (OTLP HTTP), with copies of everything in files."""
-    prometheus, query, query_grpc, jaeger_otlp, jaeger_health, grpc, http, health, telemetry = free_ports(9)
+    prometheus, query, query_grpc, jaeger_otlp, jaeger_http, jaeger_health, grpc, http, health, telemetry = free_ports(10)
     loopback = "127.0.0.1:{}".format
     out = tmp_path_factory.mktemp("collector")
 
@@ -110,12 +111,13 @@ def stack(programs, tmp_path_factory):
     programs.start(
         "jaeger",
         "jaeger",
-        f"--config=file:{CONFIGS / 'jaeger.yaml'}",
+        f"--config=file:{SHIPPED / 'jaeger.yaml'}",
         ready=f"http://{loopback(jaeger_health)}/status",
         JAEGER_HEALTH=loopback(jaeger_health),
         JAEGER_QUERY_HTTP=loopback(query),
         JAEGER_QUERY_GRPC=loopback(query_grpc),
         JAEGER_OTLP_GRPC=loopback(jaeger_otlp),
+        JAEGER_OTLP_HTTP=loopback(jaeger_http),
         OTEL_TRACES_SAMPLER="always_off",  # it would trace itself, to the default port
     )
     programs.start(

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 import support
-from conftest import CONFIGS, free_ports
+from conftest import SHIPPED, free_ports
 
-SHIPPED = support.REPO / "collector-config"
 WRITER = Path(__file__).with_name("writer.py")
 # Agno 3 writes in the journal mode WAL, Agno 2 in SQLite's default, DELETE.
 RELEASES = {"3.1.10": "wal", "2.9.0": "delete"}
@@ -40,7 +39,7 @@ class Backends:
     def __init__(self, programs, folder):
         self.programs, self.folder, self.up = programs, folder, {}
         ports = free_ports(9)
-        (self.metrics, query, query_grpc, self.spans, health, grpc, http, telemetry, _) = map("127.0.0.1:{}".format, ports)
+        (self.metrics, query, query_grpc, self.spans, health, grpc, http, telemetry, spans_http) = map("127.0.0.1:{}".format, ports)
         self.collector = f"http://{http}"
         self.prometheus = support.Prometheus(f"http://{self.metrics}")
         self.jaeger = support.Jaeger(f"http://{query}")
@@ -52,13 +51,14 @@ class Backends:
                 {"ready": f"http://{self.metrics}/-/ready"},
             ),
             "jaeger": (
-                ("jaeger", f"--config=file:{CONFIGS / 'jaeger.yaml'}"),
+                ("jaeger", f"--config=file:{SHIPPED / 'jaeger.yaml'}"),
                 {
                     "ready": f"http://{health}/status",
                     "JAEGER_HEALTH": health,
                     "JAEGER_QUERY_HTTP": query,
                     "JAEGER_QUERY_GRPC": query_grpc,
                     "JAEGER_OTLP_GRPC": self.spans,
+                    "JAEGER_OTLP_HTTP": spans_http,
                     "OTEL_TRACES_SAMPLER": "always_off",
                 },
             ),
