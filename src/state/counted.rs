@@ -68,8 +68,9 @@ impl State {
                     all.push(Counted::default());
                     continue;
                 }
-                let known = state.recall(gathered)?;
-                state.take_back_copies(gathered)?;
+                let mut sessions = BTreeSet::new();
+                let known = state.recall(gathered, &mut sessions)?;
+                state.take_back_copies(gathered, &mut sessions)?;
                 let runs = gathered.forest.runs.iter().zip(&known);
                 let before: BTreeSet<&RunKey> =
                     runs.filter(|(_, known)| known.history.is_some()).map(|(run, _)| &run.key).collect();
@@ -95,8 +96,12 @@ impl State {
         })
     }
 
-    /// Brings what is known of a family's runs and sessions into the ledger.
-    fn recall(&mut self, gathered: &Gathered) -> Result<Vec<Known>, Error> {
+    /// Brings what is known of a family's runs and sessions into the ledger, of each session once.
+    fn recall<'g>(
+        &mut self,
+        gathered: &'g Gathered,
+        sessions: &mut BTreeSet<&'g str>,
+    ) -> Result<Vec<Known>, Error> {
         let mut all = Vec::new();
         for run in &gathered.forest.runs {
             let mut known = self.recall_run(&run.key)?;
@@ -110,7 +115,7 @@ impl State {
                 known.history = Some(History::Skip);
                 known.is_copy = true;
             }
-            if let Some(session) = &run.session_id {
+            if let Some(session) = run.session_id.as_deref().filter(|session| sessions.insert(session)) {
                 self.recall_session(session)?;
             }
             all.push(known);
@@ -134,11 +139,15 @@ impl State {
     }
 
     /// Runs that turned out to be copies: what was counted of them before their origin came is taken back.
-    fn take_back_copies(&mut self, gathered: &Gathered) -> Result<(), Error> {
+    fn take_back_copies<'g>(
+        &mut self,
+        gathered: &'g Gathered,
+        sessions: &mut BTreeSet<&'g str>,
+    ) -> Result<(), Error> {
         for (key, session) in &gathered.copies {
             self.end_history(key)?;
             if self.note_copy(key)? && self.recall_run(key)?.first_seen_ns.is_some() {
-                if let Some(session) = session {
+                if let Some(session) = session.as_deref().filter(|session| sessions.insert(session)) {
                     self.recall_session(session)?;
                 }
                 self.ledger.take_back(key, session.as_deref());

@@ -46,7 +46,9 @@ impl State {
         if spent(&known) == spent(&rows) {
             return Ok(());
         }
-        self.execute("DELETE FROM spent WHERE run = ?1", [run])?;
+        if !known.is_empty() {
+            self.execute("DELETE FROM spent WHERE run = ?1", [run])?;
+        }
         let sql = "INSERT INTO spent (run, minute, spender, model, tokens, nano_usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         for (minute, by, model, tokens, nano_usd) in rows {
             self.execute(sql, params![run, minute, by, model, tokens, nano_usd])?;

@@ -125,6 +125,43 @@ fn a_trace_that_was_sent_before_its_end_is_sent_whole_when_that_comes_and_then_n
 }
 
 #[test]
+fn copies_whose_origin_comes_later_are_taken_out_of_their_session_all_of_them() {
+    let folder = TempDir::new().unwrap();
+    let run = |id: u32, message: u32, session: &str, origin: &str| {
+        let fork = format!(r#""forked_from_session_id": {origin}, "session_id": "{session}""#);
+        let own = record(&format!("77777777-7777-4777-8777-{id:012}"), 100);
+        let text = String::from_utf8(own.json).unwrap().replace(r#""session_id": "s""#, &fork);
+        let text = text.replace(
+            &format!(r#""id": "77777777-7777-4777-8777-{id:012}""#),
+            &format!(r#""id": "m{message}""#),
+        );
+        Record { json: text.into_bytes(), columns: Columns::default() }
+    };
+    let forked = |id, message| run(id, message, "fork", r#""origin""#);
+    let mut records = vec![forked(1, 1), forked(2, 2), forked(3, 3)];
+    let mut state = open(&folder);
+    for (at, count_of_records) in [(0, 3), (3, 5)] {
+        if at > 0 {
+            records.extend([run(4, 1, "origin", "null"), run(5, 2, "origin", "null")]);
+        }
+        let part = state.part("agno.db\nagno_runs", "").unwrap();
+        for (at, record) in (0..).zip(&records).skip(at) {
+            see(&mut state, part, at, record, History::Count);
+        }
+        let all: Vec<&Record> = records.iter().collect();
+        assert_eq!((count(&mut state, &all), all.len()), (1, count_of_records));
+    }
+    let corrected: u64 = classes(state.ledger(), &names::TOKEN_CORRECTIONS).values().sum();
+    assert_eq!((tokens(&mut state), corrected), (500, 200));
+    let file = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let of = |session: &str| {
+        let sql = "SELECT tokens FROM sessions WHERE id = ?1";
+        file.query_row(sql, [session], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((of("fork"), of("origin")), (100, 200));
+}
+
+#[test]
 fn what_was_counted_and_what_waits_outlive_the_process() {
     let folder = TempDir::new().unwrap();
     let run = record("33333333-3333-4333-8333-333333333333", 5);
