@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use super::{Error, State};
 use crate::ledger::{Told, ToldOfSession};
 use crate::model::budget::Limit;
@@ -10,15 +12,21 @@ use crate::otel::names;
 use crate::otel::request::Chunk;
 
 impl State {
-    /// Counts what was done and puts its spans into the outbox: all of it, or nothing.
+    /// Counts what was done and puts its spans into the outbox: all of it, or nothing. Told again under the same number, as
+    /// after a commit that failed and yet is in the file, it is nothing.
     pub fn tell<'t>(
         &mut self,
+        number: Uuid,
         told: impl IntoIterator<Item = &'t Told>,
         spans: &[Chunk],
         thresholds: &'static [Limit],
         now_ns: u64,
     ) -> Result<(), Error> {
         self.commit(|state| {
+            if state.meta::<Vec<u8>>("told")?.is_some_and(|last| last == number.as_bytes()) {
+                return Ok(());
+            }
+            state.set_meta("told", number.as_bytes())?;
             state.ledger.watch(thresholds);
             let mut recalled = BTreeSet::new();
             for told in told {

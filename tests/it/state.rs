@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agno_otel::framework::Keep;
 use agno_otel::framework::agno::{Columns, decode};
-use agno_otel::ledger::Value;
+use agno_otel::ledger::{Count, Measurement, Told, Value};
 use agno_otel::money::{Own, OwnRates, Prices};
 use agno_otel::otel::names;
 use agno_otel::otel::{Resource, Settings};
@@ -159,6 +159,28 @@ fn copies_whose_origin_comes_later_are_taken_out_of_their_session_all_of_them() 
         file.query_row(sql, [session], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert_eq!((of("fork"), of("origin")), (100, 200));
+}
+
+#[test]
+fn what_is_told_again_after_a_commit_of_which_nobody_knows_is_counted_once() {
+    let folder = TempDir::new().unwrap();
+    let told = |tokens| {
+        let attributes = vec![(names::TOKEN_CLASS, "input".to_owned())];
+        let spent = Measurement {
+            metric: &names::TOKEN_USAGE,
+            attributes,
+            count: Count::Share(tokens),
+            exemplar: None,
+        };
+        [Told { measurements: vec![spent], session: None }]
+    };
+    let [first, second] = [1, 2].map(uuid::Uuid::from_u128);
+    for (number, tokens, total) in [(first, 5, 5), (first, 5, 5), (second, 7, 12), (second, 7, 12)] {
+        let mut state = open(&folder);
+        state.tell(number, &told(tokens), &[], &[], RECEIVED_NS).unwrap();
+        let counted: u64 = state.ledger().counters(&names::TOKEN_USAGE).map(|(_, tokens)| tokens).sum();
+        assert_eq!(counted, total);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::queue::{Item, Queue};
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub(super) struct Work {
 /// What was taken from the queue and is to be committed.
 #[derive(Debug, Default)]
 struct Batch {
+    /// What it is known by in the state file, should it be committed again.
+    number: Uuid,
     told: Vec<Told>,
     spans: Vec<Chunk>,
     count: usize,
@@ -169,7 +172,7 @@ impl Kept<'_> {
             state.note_no_room(batch.spans.iter().map(|chunk| chunk.items).sum());
             batch.spans.clear();
         }
-        state.tell(&batch.told, &batch.spans, thresholds, now_ns)?;
+        state.tell(batch.number, &batch.told, &batch.spans, thresholds, now_ns)?;
         for (session, threshold) in state.ledger().take_crossed() {
             warn!(session, threshold = threshold.text(), "a session passed a threshold");
         }
@@ -211,7 +214,7 @@ impl Batch {
             }));
         }
         let spans = if spans.is_empty() { Vec::new() } else { trace_chunks(spans, resource) };
-        Self { told, spans, count }
+        Self { number: Uuid::new_v4(), told, spans, count }
     }
 }
 
