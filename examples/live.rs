@@ -147,7 +147,16 @@ fn durable(runtime: &tokio::runtime::Runtime, wanted: &Wanted) -> Result<(), Fai
         }
     });
     let ended = durable.stop(Duration::from_secs(5));
-    println!("lost {}, waiting {:?}", ended.lost, ended.waiting_requests);
+    match (ended.lost, ended.waiting_requests) {
+        (0, Some(0)) => println!("all sent"),
+        (0, Some(waiting)) => {
+            println!(
+                "{waiting} requests wait in {} for the next start: is the endpoint there?",
+                wanted.state
+            );
+        }
+        (lost, _) => println!("{lost} spans lost: {} could not be written", wanted.state),
+    }
     Ok(())
 }
 
