@@ -12,7 +12,9 @@
 use std::time::Duration;
 
 use agno_otel::live::{self, Durable, Role, Saying, ToolCall, Usage};
+use opentelemetry::KeyValue;
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Instrument as _;
@@ -167,7 +169,10 @@ fn direct(runtime: &tokio::runtime::Runtime, wanted: &Wanted) -> Result<(), Fail
     let spans = SpanExporter::builder().with_tonic().build()?;
     let points = MetricExporter::builder().with_tonic().build()?;
     let tracers = SdkTracerProvider::builder().with_batch_exporter(spans).build();
-    let meters = SdkMeterProvider::builder().with_periodic_exporter(points).build();
+    // Without it two processes are one series in Prometheus, and overwrite each other.
+    let instance = KeyValue::new("service.instance.id", uuid::Uuid::new_v4().to_string());
+    let resource = Resource::builder().with_attribute(instance).build();
+    let meters = SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(points).build();
     tracing_subscriber::registry().with(live::direct(&tracers, &meters, Saying::default())).init();
     runtime.block_on(async {
         for _ in 0..wanted.runs {
