@@ -158,8 +158,9 @@ pub(super) fn is_in_trace() -> bool {
 /// Makes a span a part of the trace that W3C trace context names. False: it names none, or the span is under way.
 pub(super) fn continue_from(span: &Span, traceparent: &str) -> bool {
     let Some((trace, parent)) = parse_traceparent(traceparent) else { return false };
-    let flags =
-        if traceparent.trim().ends_with(SAMPLED) { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
+    // Other bits may be set beside that of sampling, and later versions may say more behind.
+    let flags = traceparent.trim().split('-').nth(3).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+    let flags = TraceFlags::new(flags.unwrap_or(0)) & TraceFlags::SAMPLED;
     let (trace, parent) = (TraceId::from_bytes(trace), SpanId::from_bytes(parent));
     let caller = SpanContext::new(trace, parent, flags, true, TraceState::NONE);
     span.set_parent(Context::new().with_remote_span_context(caller)).is_ok()

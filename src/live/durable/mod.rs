@@ -35,6 +35,8 @@ use crate::state::{self, State};
 
 /// How long [`Durable`] works on when it is dropped.
 const DROP_WITHIN: Duration = Duration::from_secs(5);
+/// For ever, and no more than clocks can tell.
+const LONGEST_WAIT: Duration = Duration::from_hours(24 * 365);
 /// A thread that is asked to end within a time may need this much longer to say that it did.
 const GRACE: Duration = Duration::from_millis(500);
 /// How often metrics are sent.
@@ -140,7 +142,7 @@ impl Durable {
 
     /// Waits until everything that ended before is on disk, for at most this long. False: not all of it is.
     pub fn flush(&self, limit: Duration) -> bool {
-        self.queue.wait_until_kept(limit)
+        self.queue.wait_until_kept(limit.min(LONGEST_WAIT))
     }
 
     /// Keeps what ended, sends what it can within this time, and ends. What could not be sent is sent by the next process
@@ -153,6 +155,7 @@ impl Durable {
 
     fn stop_within(&mut self, limit: Duration) -> Ended {
         self.is_stopped = true;
+        let limit = limit.min(LONGEST_WAIT);
         let until = Instant::now() + limit;
         self.stop.send_replace(Some(until));
         let waiting_requests = self.ended.recv_timeout(limit + GRACE).ok().flatten();
@@ -236,8 +239,9 @@ impl Setup {
             // Nobody listens any more where the time was over.
             tell.send(waiting).ok();
         })?;
-        // A limit of attributes would cut what a span says of its content.
-        let limits = SpanLimits { max_attributes_per_span: u32::MAX, ..SpanLimits::default() };
+        // Limits of attributes and events would cut what a span says of its content and messages.
+        let (max_attributes_per_span, max_events_per_span) = (u32::MAX, u32::MAX);
+        let limits = SpanLimits { max_attributes_per_span, max_events_per_span, ..SpanLimits::default() };
         let tracers = SdkTracerProvider::builder()
             .with_sampler(Sampler::AlwaysOn)
             .with_span_limits(limits)
