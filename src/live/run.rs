@@ -11,9 +11,9 @@ use super::span::{self, Ending, Started};
 use super::tool::ToolCall;
 use super::way::Way;
 use crate::ledger::{Exemplar, SessionShare, Told, ToldOfSession};
-use crate::model::content::{ChatMessage, Content, Part};
+use crate::model::content::{ChatMessage, Part};
 use crate::model::run::Moment;
-use crate::model::{Cost, Message, Run as Model, RunKey, RunKind, RunStatus, Stated, Tokens};
+use crate::model::{Cost, Message, Run as Model, RunKey, RunKind, RunStatus, Tokens};
 use crate::otel::names::{self, operation};
 use crate::otel::places::Place;
 use crate::otel::{Mode, metrics, spans::single};
@@ -411,37 +411,6 @@ impl Drop for Run {
 impl Model {
     /// A run of which nothing is known but that it has begun.
     fn running(kind: RunKind) -> Self {
-        Self {
-            key: RunKey { run_id: String::new(), reuse: String::new() },
-            parent_run_id: None,
-            kind,
-            entity_id: None,
-            entity_name: None,
-            session_id: None,
-            user_id: None,
-            workflow_step_id: None,
-            status: RunStatus::Running,
-            provider: None,
-            model: None,
-            index: None,
-            created_at_s: None,
-            stored_at_s: None,
-            duration_ns: None,
-            time_to_first_token_ns: None,
-            calls: Vec::new(),
-            tools: Vec::new(),
-            messages: Vec::new(),
-            steps: Vec::new(),
-            usage: Vec::new(),
-            stated: Stated::default(),
-            moments: Vec::new(),
-            error_type: None,
-            traceparent: None,
-            regenerated_from: None,
-            forked_from_run_id: None,
-            forked_from_session_id: None,
-            answer_hash: None,
-            content: None::<Box<Content>>,
-        }
+        Self { status: RunStatus::Running, ..Self::bare("", kind) }
     }
 }

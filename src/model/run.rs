@@ -226,12 +226,9 @@ impl Run {
     pub fn is_pure_copy(&self) -> bool {
         self.forked_from_session_id.is_some() && self.calls.is_empty() && self.own_tokens().is_zero()
     }
-}
 
-#[cfg(test)]
-impl Run {
     /// A completed run of which nothing else is known.
-    pub(crate) fn bare(run_id: &str, kind: RunKind) -> Self {
+    pub fn bare(run_id: &str, kind: RunKind) -> Self {
         Self {
             key: RunKey { run_id: run_id.to_owned(), reuse: String::new() },
             parent_run_id: None,
