@@ -123,6 +123,8 @@ pub struct Refusal {
     pub items: u64,
     /// Why.
     pub reason: String,
+    /// False where the far side surely took nothing of it, in any attempt.
+    pub may_have_arrived: bool,
 }
 
 /// Delivers requests.
@@ -175,11 +177,6 @@ impl Delivery {
         self.patience = patience;
     }
 
-    /// True if anything was delivered since the report was begun.
-    pub fn has_delivered(&self) -> bool {
-        self.report.sum(|sent| sent.delivered) > 0
-    }
-
     /// Notes a request that is not tried, because one before it was given up on.
     pub fn pass_over(&mut self, signal: Signal) {
         self.report.of_mut(signal).undelivered += 1;
@@ -190,6 +187,8 @@ impl Delivery {
     pub async fn deliver(&mut self, request: &Request<'_>) -> Result<(), Error> {
         let signal = request.signal;
         let mut left = vec![Part::Given(request.chunks)];
+        // Of the request, whatever its parts: that some of it was taken, and that some attempt may have been.
+        let (mut is_delivered, mut is_in_doubt) = (false, false);
         while let Some(part) = left.pop() {
             let request = Request { signal, chunks: part.chunks() };
             if request.len() > *self.limit(signal)
@@ -198,12 +197,17 @@ impl Delivery {
                 left.extend([second, first]);
                 continue;
             }
-            match self.attempt_until_it_ends(&request).await {
-                Ok(End::Delivered) => {}
-                Ok(End::TooLarge(reason)) => left.extend(self.smaller(&part, &request, &reason)?),
-                Ok(End::Refused(reason)) => self.refuse(&request, &reason)?,
-                Err(error) => {
+            match self.attempt_until_it_ends(&request, &mut is_in_doubt).await {
+                Ok(End::Delivered) => is_delivered = true,
+                Ok(End::TooLarge(reason)) => {
+                    left.extend(self.smaller(&part, &request, &reason, is_in_doubt)?);
+                }
+                Ok(End::Refused(reason)) => self.refuse(&request, &reason, is_in_doubt)?,
+                Err(mut error) => {
                     self.report.of_mut(signal).undelivered += 1 + left.len() as u64;
+                    if let Error::GaveUp { may_have_arrived, .. } = &mut error {
+                        *may_have_arrived = is_in_doubt || is_delivered;
+                    }
                     return Err(error);
                 }
             }
@@ -239,9 +243,12 @@ impl Delivery {
         attempt
     }
 
-    async fn attempt_until_it_ends(&mut self, request: &Request<'_>) -> Result<End, Error> {
-        let started = Instant::now();
-        let (mut wait, mut may_have_arrived) = (FIRST_WAIT, false);
+    async fn attempt_until_it_ends(
+        &mut self,
+        request: &Request<'_>,
+        is_in_doubt: &mut bool,
+    ) -> Result<End, Error> {
+        let (started, mut wait) = (Instant::now(), FIRST_WAIT);
         loop {
             let attempt = self.attempt(request).await;
             let sent = self.report.of_mut(request.signal);
@@ -253,7 +260,7 @@ impl Delivery {
                     debug!(bytes = request.len(), elapsed = ?started.elapsed(), "delivered a request");
                     if rejected > 0 {
                         note(&mut self.report.reasons, &message);
-                        self.keep(request, &message)?;
+                        self.keep(request, &message, true)?;
                     } else {
                         note(&mut self.report.warnings, &message);
                     }
@@ -261,8 +268,8 @@ impl Delivery {
                 }
                 Attempt::TooLarge { reason } => return Ok(End::TooLarge(reason)),
                 Attempt::Refused { reason } => return Ok(End::Refused(reason)),
-                Attempt::TryLater { wait: asked, may_have_arrived: may, reason } => {
-                    may_have_arrived |= may;
+                Attempt::TryLater { wait: asked, may_have_arrived, reason } => {
+                    *is_in_doubt |= may_have_arrived;
                     let pause = asked.unwrap_or_else(|| jittered(wait));
                     let waited = started.elapsed();
                     if waited.saturating_add(pause) > self.patience {
@@ -286,6 +293,7 @@ impl Delivery {
         part: &Part<'r>,
         request: &Request<'_>,
         reason: &str,
+        may_have_arrived: bool,
     ) -> Result<Vec<Part<'r>>, Error> {
         let signal = request.signal;
         let to = self.target(signal);
@@ -299,19 +307,19 @@ impl Delivery {
             self.report.of_mut(signal).stripped += bare.items;
             return Ok(vec![Part::Cut(bare)]);
         }
-        self.refuse(request, reason)?;
+        self.refuse(request, reason, may_have_arrived)?;
         Ok(Vec::new())
     }
 
-    fn refuse(&mut self, request: &Request<'_>, reason: &str) -> Result<(), Error> {
+    fn refuse(&mut self, request: &Request<'_>, reason: &str, may_have_arrived: bool) -> Result<(), Error> {
         let sent = self.report.of_mut(request.signal);
         sent.refused += 1;
         sent.refused_items += request.chunks.iter().map(|chunk| chunk.items).sum::<u64>();
         note(&mut self.report.reasons, reason);
-        self.keep(request, reason)
+        self.keep(request, reason, may_have_arrived)
     }
 
-    fn keep(&mut self, request: &Request<'_>, reason: &str) -> Result<(), Error> {
+    fn keep(&mut self, request: &Request<'_>, reason: &str, may_have_arrived: bool) -> Result<(), Error> {
         match &mut self.dead_letters {
             DeadLetters::Nowhere => {}
             DeadLetters::File(file) => {
@@ -323,6 +331,7 @@ impl Delivery {
                 bytes: request.chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect(),
                 items: request.chunks.iter().map(|chunk| chunk.items).sum(),
                 reason: reason.to_owned(),
+                may_have_arrived,
             }),
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! same request is sent again, whatever happens in between: points that arrived already are the same points.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
@@ -15,7 +16,7 @@ use crate::ledger::Released;
 use crate::model::budget::{Budget, LONGEST_WINDOW_S};
 use crate::otel::Resource;
 use crate::otel::budgets::gauges;
-use crate::otel::request::{Chunk, metric_chunks};
+use crate::otel::request::{Chunk, Identity, metric_chunks, series_of};
 use crate::otel::{metrics, names};
 use crate::state::{self, State};
 
@@ -56,25 +57,22 @@ pub async fn settle(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option
     let unsettled = books.state.borrow().unsettled(books.clock.now_ns())?;
     let Some((chunk, age_ns)) = unsettled else { return Ok(None) };
     if chunk.bytes.is_empty() || age_ns > UNSETTLED_NS {
-        books.state.borrow_mut().released(true)?;
+        books.state.borrow_mut().released(&[], &BTreeSet::new())?;
         return Ok(None);
     }
     // Whatever becomes of this attempt, the one before it may have arrived.
-    let (_, gave_up) = attempt(delivery, &[chunk]).await?;
-    if gave_up.is_none() {
-        end(books, delivery, true)?;
+    let outcome = attempt(delivery, &[chunk]).await?;
+    if outcome.gave_up.is_none() {
+        books.state.borrow_mut().released(&[], &BTreeSet::new())?;
     }
-    Ok(gave_up)
+    Ok(outcome.gave_up)
 }
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
 pub async fn newest(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
     let chunks = prepare(books)?;
-    let (may_have_arrived, gave_up) = attempt(delivery, &chunks).await?;
-    // What may have arrived is sent again as it is before anything newer: else nobody would know where to go on.
-    if gave_up.is_none() || !may_have_arrived {
-        end(books, delivery, may_have_arrived)?;
-    }
+    let Outcome { in_doubt, not_taken, gave_up } = attempt(delivery, &chunks).await?;
+    books.state.borrow_mut().released(&in_doubt, &not_taken)?;
     Ok(gave_up)
 }
 
@@ -111,36 +109,45 @@ pub fn update(state: &mut State, now_ns: u64) -> Result<(), state::Error> {
     Ok(())
 }
 
-/// Attempts each request. True: some of it may have arrived.
-async fn attempt(
-    delivery: &mut Delivery,
-    chunks: &[Chunk],
-) -> Result<(bool, Option<delivery::Error>), Error> {
-    let (mut may_have_arrived, mut gave_up) = (false, None);
-    delivery.report = delivery::Report::default();
+/// What became of the requests of a release; each has its own fate.
+#[derive(Default)]
+struct Outcome {
+    /// What may have arrived. It is sent again as it is before anything newer: else nobody would know where to go on.
+    in_doubt: Vec<Chunk>,
+    /// Series of which surely nothing was taken: they are released again with what they were released with.
+    not_taken: BTreeSet<Identity>,
+    gave_up: Option<delivery::Error>,
+}
+
+/// Attempts each request.
+async fn attempt(delivery: &mut Delivery, chunks: &[Chunk]) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::default();
     for chunk in chunks {
         let request = Request { signal: Signal::Metrics, chunks: std::slice::from_ref(chunk) };
-        match delivery.deliver(&request).await {
-            Ok(()) => {}
-            Err(error @ delivery::Error::GaveUp { may_have_arrived: may, .. }) => {
+        let ended = delivery.deliver(&request).await;
+        let refusals = delivery.take_refusals();
+        for refusal in &refusals {
+            warn!(points = refusal.items, "metrics were refused");
+            warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
+        }
+        match ended {
+            Ok(()) => {
+                let refused = refusals.iter().filter(|refusal| !refusal.may_have_arrived);
+                outcome.not_taken.extend(refused.flat_map(|refusal| series_of(&refusal.bytes)));
+            }
+            Err(error @ delivery::Error::GaveUp { may_have_arrived, .. }) => {
                 info!(target: delivery::SERVERS_WORDS, reason = %error, "metrics are sent again with the next release");
-                may_have_arrived |= may;
-                gave_up.get_or_insert(error);
+                if may_have_arrived {
+                    outcome.in_doubt.push(chunk.clone());
+                } else {
+                    outcome.not_taken.extend(series_of(&chunk.bytes));
+                }
+                outcome.gave_up.get_or_insert(error);
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((may_have_arrived || delivery.has_delivered(), gave_up))
-}
-
-/// Notes how a release ended.
-fn end(books: &Books<'_>, delivery: &mut Delivery, may_have_arrived: bool) -> Result<(), state::Error> {
-    let refusals = delivery.take_refusals();
-    for refusal in &refusals {
-        warn!(points = refusal.items, "metrics were refused");
-        warn!(target: delivery::SERVERS_WORDS, reason = refusal.reason, "because");
-    }
-    books.state.borrow_mut().released(may_have_arrived)
+    Ok(outcome)
 }
 
 /// Takes spans out of the outbox that were delivered or refused, and counts what became of them since the last time.

@@ -9,6 +9,7 @@ use super::series::Histogram;
 use super::{Counted, Ledger, Series, SeriesId, SeriesKey, Session, SessionShare, Value};
 use crate::model::RunKey;
 use crate::otel::names::{self, Instrument, Metric};
+use crate::otel::request::Identity;
 
 /// What one run has moved so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,10 +278,14 @@ impl Ledger {
         self.set(metric, to_attributes(attributes), value);
     }
 
-    /// What was released last did not arrive: it is released again, with the newest values.
-    pub fn withdraw(&mut self) {
+    /// Of these series what was released last did not arrive: it is released again, with the newest values.
+    pub fn withdraw(&mut self, not_taken: &BTreeSet<Identity>) {
         for (id, series) in self.series.iter_mut().enumerate() {
-            if series.last != series.previous {
+            let is_among = || {
+                let SeriesKey { metric, attributes } = &series.key;
+                not_taken.contains(&(metric.name.to_owned(), of_attributes(attributes)))
+            };
+            if series.last != series.previous && is_among() {
                 series.withdraw();
                 self.unstored.insert(SeriesId(id));
             }

@@ -4,9 +4,11 @@
 //! concatenate, so a request is the concatenation of such chunks: nothing is encoded twice, and a request can be
 //! split at their bounds.
 
+use std::collections::BTreeSet;
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Histogram, Metric, ResourceMetrics, ScopeMetrics, Sum, metric,
 };
@@ -140,6 +142,37 @@ pub fn halve(signal: Signal, chunk: &Chunk) -> Option<(Chunk, Chunk)> {
         Signal::Traces => of::<ExportTraceServiceRequest>(&chunk.bytes),
         Signal::Metrics => of::<ExportMetricsServiceRequest>(&chunk.bytes),
     }
+}
+
+/// A series as it is sent: its metric's name, and its attributes in order.
+pub type Identity = (String, Vec<(String, String)>);
+
+/// The series that a request of metrics, or several one after the other, speak of.
+pub fn series_of(request: &[u8]) -> BTreeSet<Identity> {
+    let message = ExportMetricsServiceRequest::decode(request).unwrap_or_default();
+    let scopes = message.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
+    let of_metric = |metric: Metric| {
+        let attributes: Vec<Vec<KeyValue>> = match metric.data {
+            Some(metric::Data::Sum(sum)) => sum.data_points.into_iter().map(|it| it.attributes).collect(),
+            Some(metric::Data::Gauge(gauge)) => {
+                gauge.data_points.into_iter().map(|it| it.attributes).collect()
+            }
+            Some(metric::Data::Histogram(histogram)) => {
+                histogram.data_points.into_iter().map(|it| it.attributes).collect()
+            }
+            _ => Vec::new(),
+        };
+        attributes.into_iter().map(move |attributes| (metric.name.clone(), texts(attributes)))
+    };
+    scopes.flat_map(|scope| scope.metrics).flat_map(of_metric).collect()
+}
+
+fn texts(attributes: Vec<KeyValue>) -> Vec<(String, String)> {
+    let text = |attribute: KeyValue| match attribute.value?.value? {
+        any_value::Value::StringValue(text) => Some((attribute.key, text)),
+        _ => None,
+    };
+    attributes.into_iter().filter_map(text).collect()
 }
 
 /// Spans without what may be large of them. `None`: there was nothing to take.
@@ -314,7 +347,6 @@ fn split_family(family: &mut Metric) -> Option<Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::KeyValue;
     use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
 
     /// Cuts a message down to what cannot be cut.

@@ -10,7 +10,7 @@ use crate::intake::{Gathered, Spent};
 use crate::ledger::Released;
 use crate::ledger::stored::{StoredRun, StoredSession};
 use crate::model::{Run, RunKey};
-use crate::otel::request::{Chunk, view_chunks};
+use crate::otel::request::{Chunk, Identity, view_chunks};
 use crate::otel::{Resource, Settings, names};
 
 /// What `runs.is_sent` says of a run's trace.
@@ -308,8 +308,7 @@ impl State {
             state.store_series()?;
             state.set_meta("last_stamp_ns", stamp.cast_signed())?;
             state.set_meta("released_ns", now_ns.cast_signed())?;
-            let request: Vec<u8> = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
-            state.set_meta("released", request)?;
+            state.set_meta("released", request(&chunks))?;
             Ok(chunks)
         })?;
         self.mark()?;
@@ -336,17 +335,24 @@ impl State {
         Ok(request.map(|bytes| (Chunk { bytes, items: 0 }, age_ns)))
     }
 
-    /// Notes how the last release ended: it may have arrived, or surely did not. What of it was refused needs no
-    /// dead letter: the next release holds it all.
-    pub fn released(&mut self, may_have_arrived: bool) -> Result<(), Error> {
+    /// Notes how the last release ended: what of it may have arrived and is to be sent again before there is another, and
+    /// of which series surely nothing was taken. What was refused needs no dead letter: the next release holds it all.
+    pub fn released(&mut self, in_doubt: &[Chunk], not_taken: &BTreeSet<Identity>) -> Result<(), Error> {
         self.commit(|state| {
-            if !may_have_arrived {
-                state.ledger.withdraw();
+            state.ledger.withdraw(not_taken);
+            if in_doubt.is_empty() {
+                state.execute("DELETE FROM meta WHERE name = 'released'", [])?;
+            } else {
+                state.set_meta("released", request(in_doubt))?;
             }
-            state.execute("DELETE FROM meta WHERE name = 'released'", [])?;
             state.store_series()
         })
     }
+}
+
+/// One request of all that these say.
+fn request(chunks: &[Chunk]) -> Vec<u8> {
+    chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect()
 }
 
 /// Until when a root's trace waits: for its end, or for a parent that it names and nobody knows.

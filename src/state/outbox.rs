@@ -67,7 +67,7 @@ impl State {
 
     /// Keeps a refused request. To be called within [`commit`](Self::commit).
     pub(super) fn keep(&mut self, letter: &Refusal, now_ns: u64) -> Result<(), Error> {
-        let Refusal { signal, bytes, items, reason } = letter;
+        let Refusal { signal, bytes, items, reason, may_have_arrived: _ } = letter;
         let sql =
             "INSERT INTO dead_letters (signal, bytes, items, reason, added_ns) VALUES (?1, ?2, ?3, ?4, ?5)";
         let (items, now_ns) = (items.cast_signed(), now_ns.cast_signed());

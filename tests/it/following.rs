@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agno_otel::Settings;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -426,8 +428,8 @@ fn a_day_without_a_collector_costs_nothing_but_a_bounded_file() {
     let own = "PRAGMA foreign_keys = OFF; UPDATE agno_runs SET session_id = 's-' || ((rowid - 1) / 3),
                run_data = replace(run_data, '\"s-team\"', '\"s-' || ((rowid - 1) / 3) || '\"')";
     Connection::open(&place.database).unwrap().execute_batch(own).unwrap();
-    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let down = std::sync::Arc::clone(&is_down);
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
     let receiver =
         Receiver::answering(
             move |_, _| {
@@ -799,8 +801,8 @@ fn the_state_file_is_for_its_owner_alone() {
 #[test]
 fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
     let place = Place::of("agno/3.1.10/tools_multi.db");
-    let is_down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let down = std::sync::Arc::clone(&is_down);
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
     let receiver = Receiver::answering(move |_, path| {
         if path == "/v1/metrics" && down.load(Ordering::Relaxed) { Answer::none() } else { Answer::taken() }
     });
@@ -829,4 +831,45 @@ fn a_run_can_be_observed() {
         .map(|attribute| format!("{:?}", attribute.value.unwrap().value.unwrap()))
         .collect();
     assert_eq!(services.into_iter().collect::<Vec<_>>(), ["StringValue(\"agno-otel\")"]);
+}
+
+/// A release may go in many requests. What becomes of one says nothing of the others.
+#[test]
+fn each_request_of_a_release_is_settled_by_itself() {
+    let cases = [
+        ("refused", Answer::status(400)),
+        ("surely not taken", Answer::status(503)),
+        ("perhaps taken", Answer::none()),
+    ];
+    for (case, answer) in cases {
+        let (place, is_well) = (Place::of(TEAM), Arc::new(AtomicBool::new(false)));
+        let receiver = {
+            let is_well = Arc::clone(&is_well);
+            Receiver::judging(move |_, path, body| {
+                if path != "/v1/metrics" || is_well.load(Ordering::Relaxed) {
+                    return Answer::taken();
+                }
+                let message = ExportMetricsServiceRequest::decode(body).unwrap();
+                let metrics: BTreeSet<String> =
+                    points(&[message]).into_iter().map(|point| point.series.0).collect();
+                match metrics.len() {
+                    1 if metrics.contains("agno.token.usage") => answer.clone(),
+                    1 => Answer::taken(),
+                    _ => Answer::status(413),
+                }
+            })
+        };
+        let send = || run(&mut send(&receiver.url(), &place.state(), &[&place.database]));
+        send();
+        let taken = (usage(&receiver), spend(&receiver, "agno.runs"));
+        assert!(taken.0 == 0 && taken.1 > 0, "{case}: {taken:?}");
+        is_well.store(true, Ordering::Relaxed);
+        for copy in 1..3 {
+            add_copy(&place.database, copy);
+            send().expect_code(0);
+            let runs = i64::try_from(gather(&[&place.database]).forest.runs.len()).unwrap();
+            let counted = (usage(&receiver), spend(&receiver, "agno.runs"));
+            assert_eq!(counted, (tokens(&place.database), runs), "{case}, copy {copy}");
+        }
+    }
 }
