@@ -1,5 +1,6 @@
 //! Totals equal the provider's own bill, as far as Agno recorded it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agno_otel::Settings;
@@ -8,32 +9,51 @@ use agno_otel::model::{Forest, Tokens};
 
 use crate::support::{Case, Classes, calls, cases, counted, fixtures, gather, gather_records, records};
 
-/// Cases of which Agno stored less than the provider billed, with the classes it did store: input, cache read,
-/// cache write, output, reasoning.
-const UNRECORDED: [(&str, [u64; 5]); 18] = [
-    // Interrupted streams leave no tokens in any release.
-    ("2.0.2/cancelled_stream", [0, 0, 0, 0, 0]),
-    ("2.0.2/error_stream_cut", [0, 0, 0, 0, 0]),
-    ("2.5.17/cancelled_stream", [0, 0, 0, 0, 0]),
-    ("2.5.17/error_stream_cut", [0, 0, 0, 0, 0]),
-    ("3.1.10/cancelled_stream", [0, 0, 0, 0, 0]),
-    ("3.1.10/error_stream_cut", [0, 0, 0, 0, 0]),
-    // 2.0 stores nothing of a run that failed.
-    ("2.0.2/error_after_tools", [0, 0, 0, 0, 0]),
-    ("2.0.2/team_member_error", [0, 0, 0, 0, 0]),
-    // 2.0 counts no memory, summary, parser or output model, and no cached part of the Responses API.
-    ("2.0.2/memory_summary", [158, 128, 0, 28, 0]),
-    ("2.0.2/memory_summary_stream", [43, 32, 0, 13, 0]),
-    ("2.0.2/parser_output_model", [109, 64, 0, 39, 0]),
-    ("2.0.2/openai_responses", [166, 0, 0, 46, 0]),
-    // Later releases count only the memory manager's last call.
-    ("2.5.17/memory_summary", [1392, 1216, 0, 92, 0]),
-    ("2.5.17/memory_summary_stream", [661, 544, 0, 44, 0]),
-    ("3.1.10/memory_summary", [1392, 1216, 0, 92, 0]),
-    ("3.1.10/memory_summary_stream", [661, 544, 0, 44, 0]),
-    // A run whose content Postgres refused was never stored.
-    ("2.0.2/postgres", [1182, 672, 0, 299, 0]),
-    ("3.1.10/postgres", [1112, 576, 0, 264, 0]),
+/// Cases of which Agno stored less than the provider billed, with the classes it did store (input, cache read,
+/// cache write, output, reasoning), and why.
+const UNRECORDED: [(&str, [u64; 5], &str); 18] = [
+    ("2.0.2/cancelled_stream", [0, 0, 0, 0, 0], "a stream that was left never said its usage"),
+    ("2.0.2/error_stream_cut", [0, 0, 0, 0, 0], "a stream that was cut never said its usage"),
+    ("2.5.17/cancelled_stream", [0, 0, 0, 0, 0], "a stream that was left never said its usage"),
+    ("2.5.17/error_stream_cut", [0, 0, 0, 0, 0], "a stream that was cut never said its usage"),
+    ("3.1.10/cancelled_stream", [0, 0, 0, 0, 0], "a stream that was left never said its usage"),
+    ("3.1.10/error_stream_cut", [0, 0, 0, 0, 0], "a stream that was cut never said its usage"),
+    ("2.0.2/error_after_tools", [0, 0, 0, 0, 0], "2.0 stores nothing of a run that failed"),
+    ("2.0.2/team_member_error", [0, 0, 0, 0, 0], "2.0 stores nothing of a run that failed"),
+    (
+        "2.0.2/memory_summary",
+        [158, 128, 0, 28, 0],
+        "before 2.5.4 the usage of memory, summary, learning and compression models is stored nowhere",
+    ),
+    (
+        "2.0.2/memory_summary_stream",
+        [43, 32, 0, 13, 0],
+        "before 2.5.4 the usage of memory, summary, learning and compression models is stored nowhere",
+    ),
+    ("2.0.2/parser_output_model", [109, 64, 0, 39, 0], "2.0 counts neither a parser nor an output model"),
+    ("2.0.2/openai_responses", [166, 0, 0, 46, 0], "2.0 keeps no cached part of the Responses API"),
+    (
+        "2.5.17/memory_summary",
+        [1392, 1216, 0, 92, 0],
+        "of the calls of a memory manager or a learning store only the last is counted",
+    ),
+    (
+        "2.5.17/memory_summary_stream",
+        [661, 544, 0, 44, 0],
+        "of the calls of a memory manager or a learning store only the last is counted",
+    ),
+    (
+        "3.1.10/memory_summary",
+        [1392, 1216, 0, 92, 0],
+        "of the calls of a memory manager or a learning store only the last is counted",
+    ),
+    (
+        "3.1.10/memory_summary_stream",
+        [661, 544, 0, 44, 0],
+        "of the calls of a memory manager or a learning store only the last is counted",
+    ),
+    ("2.0.2/postgres", [1182, 672, 0, 299, 0], "a run whose content Postgres refused was never stored"),
+    ("3.1.10/postgres", [1112, 576, 0, 264, 0], "a run whose content Postgres refused was never stored"),
 ];
 
 /// Databases whose provider's record covers one run of four: the expected sum is Agno's own.
@@ -50,32 +70,32 @@ enum Verdict {
     Wrong,
 }
 
-/// What a source must give, and whether that is all that was billed.
-fn expected(case: &Case) -> (Classes, Verdict) {
+/// What a source must give, whether that is all that was billed, and why not.
+fn expected(case: &Case) -> (Classes, Verdict, String) {
     let billed = calls::classes(&calls::read(&case.calls));
     if case.name.contains("/legacy_") {
-        return (classes(LEGACY), Verdict::Exact);
+        return (classes(LEGACY), Verdict::Exact, String::new());
     }
-    if let Some((_, stored)) = UNRECORDED.iter().find(|(name, _)| *name == case.name) {
+    if let Some((_, stored, why)) = UNRECORDED.iter().find(|(name, ..)| *name == case.name) {
         assert_ne!(classes(*stored), billed, "{} is recorded in full and needs no pin", case.name);
-        return (classes(*stored), Verdict::Unrecorded);
+        return (classes(*stored), Verdict::Unrecorded, (*why).to_owned());
     }
     // The generated cases carry their own pins, derived when they were made.
     let meta = case.calls.to_string_lossy().replace(".calls.json", ".meta.json");
     let meta: serde_json::Value =
         std::fs::read(meta).map_or(serde_json::Value::Null, |text| serde_json::from_slice(&text).unwrap());
     let Some(stored) = meta.pointer("/unrecorded/stored") else {
-        return (billed, Verdict::Exact);
+        return (billed, Verdict::Exact, String::new());
     };
     let stored = billed.keys().map(|&class| (class, stored[class].as_u64().unwrap())).collect();
-    (stored, Verdict::Unrecorded)
+    (stored, Verdict::Unrecorded, meta["unrecorded"]["why"].as_str().unwrap().to_owned())
 }
 
 #[test]
 fn every_source_gives_what_its_provider_billed_as_far_as_agno_recorded_it() {
     let mut table: Vec<(Verdict, String)> = Vec::new();
     for case in cases() {
-        let (expected, verdict) = expected(&case);
+        let (expected, verdict, _) = expected(&case);
         let counted = counted(&gather(&[&case.source]));
         let verdict = if counted == expected { verdict } else { Verdict::Wrong };
         table.push((verdict, format!("{:<50} {:<10} {counted:?}", case.name, format!("{verdict:?}"))));
@@ -96,6 +116,55 @@ fn every_source_gives_what_its_provider_billed_as_far_as_agno_recorded_it() {
     assert!(exact > 250, "cases are missing");
 }
 
+/// What the limits page tells of these cases.
+fn limits(cases: &[Case]) -> String {
+    let total = |classes: &Classes| classes.values().sum::<u64>();
+    let (mut rows, mut exact) = (BTreeMap::<_, BTreeMap<String, Vec<&str>>>::new(), 0);
+    for case in cases {
+        let (stored, verdict, why) = expected(case);
+        if verdict == Verdict::Exact {
+            exact += 1;
+            continue;
+        }
+        let billed = total(&calls::classes(&calls::read(&case.calls)));
+        let figures = match total(&stored) {
+            stored if stored == billed => "all, in other classes".to_owned(),
+            stored => format!("{stored} of {billed}"),
+        };
+        let (release, name) = case.name.trim_start_matches("generated/").split_once('/').unwrap();
+        rows.entry((why, name)).or_default().entry(figures).or_default().push(release);
+    }
+    let rows = rows.into_iter().map(|((why, name), figures)| {
+        let figures = figures.into_iter().map(|(figures, mut releases)| {
+            releases.sort_unstable();
+            format!("{figures} ({})", releases.join(", "))
+        });
+        format!("| {why} | `{name}` | {} |\n", figures.collect::<Vec<_>>().join("; "))
+    });
+    let rows: String = rows.collect();
+    let head =
+        "| what happened | in the recording | tokens stored of those billed (release) |\n|---|---|---|\n";
+    format!(
+        "{exact} of {} recordings are exact, in every class of every call. The others:\n\n{head}{rows}",
+        cases.len()
+    )
+}
+
+#[test]
+fn the_limits_page_has_the_numbers_of_these_totals() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- totals: begin -->\n").unwrap();
+    let (told, after) = rest.split_once("<!-- totals: end -->").unwrap();
+    let expected = format!("\n{}\n", limits(&cases()));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let page = format!("{before}<!-- totals: begin -->\n{expected}<!-- totals: end -->{after}");
+        std::fs::write(path, page).unwrap();
+    } else {
+        assert_eq!(told, expected, "UPDATE_DOCS=1 cargo test the_limits_page writes it");
+    }
+}
+
 /// Everything a case left behind: its database or folder, and the runs its caller was given.
 fn all_sources(case: &Case) -> Vec<PathBuf> {
     let run_files = ["run.json", "runs.json"]
@@ -108,7 +177,7 @@ fn all_sources(case: &Case) -> Vec<PathBuf> {
 #[test]
 fn sources_fed_together_twice_and_in_any_order_give_the_same_totals() {
     for case in cases() {
-        let (expected, verdict) = expected(&case);
+        let (expected, verdict, _) = expected(&case);
         let sources = all_sources(&case);
         let paths: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
         let (once, oddities) = records(&paths);
