@@ -1,8 +1,8 @@
 //! Spans of what is told one by one, as it ends, by whoever knows its ids: what they say is what they say in a trace that
 //! is put together.
 
+use super::kinds::{Frame, call_span, run_span, tool_span};
 use super::root::Root;
-use super::{Frame, call_span, run_span, tool_span};
 use crate::model::timeline::{Interval, Times, Timing};
 use crate::model::{Cost, ModelCall, Run, Tokens, ToolCall};
 use crate::otel::Settings;

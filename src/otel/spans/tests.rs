@@ -3,9 +3,10 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 
 use super::root::{bucket, cost_bucket};
 use super::*;
-use crate::model::Usage;
 use crate::model::run::Moment;
+use crate::model::step::Scalar;
 use crate::model::timeline;
+use crate::model::{Message, ModelCall, RunKind, RunStatus, Stated, Usage};
 
 /// What OTLP calls a span that was sampled.
 const FLAGS_SAMPLED: u32 = 1;
