@@ -1,3 +1,5 @@
+use opentelemetry_proto::tonic::metrics::v1::{exemplar, metric, number_data_point};
+
 use super::*;
 use crate::ledger::Ledger;
 use crate::model::Cost;
