@@ -9,6 +9,7 @@ mod figures;
 mod race;
 mod session;
 mod stated;
+mod ways;
 
 pub use booked::Booked;
 pub use figures::{Amount, Figures};

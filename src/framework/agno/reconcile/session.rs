@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::booked::{BookedStep, meaning_of_calls, reasoning, stated_by_calls};
 use super::figures::{Amount, Figures};
 use super::race::lost;
+use super::ways::{Members, Pauses, Way};
 use super::{Account, Booked, Cause, Hint, Rule, RunLine, StatedSession, line};
 use crate::model::{Run, RunKey, RunKind, RunStatus};
 
@@ -88,55 +89,6 @@ impl<'s> Entry<'s> {
         let is_pause = !booked.has_details && !booked.pauses().is_empty();
         let rest_rule = if is_pause { Rule::Pause } else { Rule::Sum };
         vec![(Rule::Tokens, meaning), (Rule::Reasoning, beside), (rest_rule, rest)]
-    }
-}
-
-/// A way in which Agno's releases differ.
-#[derive(Debug, Clone, Copy)]
-struct Way {
-    members: Members,
-    pauses: Pauses,
-    /// Up to 2.1 a paused run is added when it goes on.
-    adds_waiting: bool,
-    /// From 2.5: a run of another user is stored, if at all, beside its session.
-    adds_other_users: bool,
-}
-
-/// Which members of a team are added to its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Members {
-    All,
-    /// Up to 2.3: those that have rows, which members of a team within a team have not.
-    OfTheOutermost,
-    /// 2.4.0 to 2.5.3.
-    None,
-}
-
-/// When a run is added besides its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pauses {
-    Added,
-    /// A team that pauses for a member, without what the member spent.
-    AddedWithoutMembers,
-    /// Up to 2.1.
-    NotAdded,
-}
-
-impl Way {
-    /// Every way, those of today first.
-    fn all() -> impl Iterator<Item = Self> {
-        let members = [Members::All, Members::OfTheOutermost, Members::None];
-        let pauses = [Pauses::Added, Pauses::AddedWithoutMembers, Pauses::NotAdded];
-        let both = [true, false];
-        members.into_iter().flat_map(move |members| {
-            pauses.into_iter().flat_map(move |pauses| {
-                both.into_iter().flat_map(move |adds_waiting| {
-                    let way =
-                        move |adds_other_users| Self { members, pauses, adds_waiting, adds_other_users };
-                    both.into_iter().map(way)
-                })
-            })
-        })
     }
 }
 
