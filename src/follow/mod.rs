@@ -5,6 +5,7 @@
 
 mod follower;
 mod posted;
+mod texts;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
