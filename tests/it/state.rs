@@ -177,7 +177,7 @@ fn what_is_told_again_after_a_commit_of_which_nobody_knows_is_counted_once() {
     let [first, second] = [1, 2].map(uuid::Uuid::from_u128);
     for (number, tokens, total) in [(first, 5, 5), (first, 5, 5), (second, 7, 12), (second, 7, 12)] {
         let mut state = open(&folder);
-        state.tell(number, &told(tokens), &[], &[], RECEIVED_NS).unwrap();
+        state.tell(number, &told(tokens), &[], 0, &[], RECEIVED_NS).unwrap();
         let counted: u64 = state.ledger().counters(&names::TOKEN_USAGE).map(|(_, tokens)| tokens).sum();
         assert_eq!(counted, total);
     }

@@ -5,6 +5,8 @@
 //! from.
 
 mod queue;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::path::{Path, PathBuf};

@@ -48,7 +48,7 @@ pub(super) struct Work {
 
 /// What was taken from the queue and is to be committed.
 #[derive(Debug, Default)]
-struct Batch {
+pub(super) struct Batch {
     /// What it is known by in the state file, should it be committed again.
     number: Uuid,
     told: Vec<Told>,
@@ -138,11 +138,11 @@ impl Work {
 }
 
 /// Keeps what ended in a state file.
-struct Kept<'w> {
-    work: &'w Work,
-    books: Books<'w>,
-    batch: &'w RefCell<Batch>,
-    is_full: &'w Cell<bool>,
+pub(super) struct Kept<'w> {
+    pub(super) work: &'w Work,
+    pub(super) books: Books<'w>,
+    pub(super) batch: &'w RefCell<Batch>,
+    pub(super) is_full: &'w Cell<bool>,
 }
 
 impl Kept<'_> {
@@ -157,7 +157,7 @@ impl Kept<'_> {
     }
 
     /// Commits what ended, some of it at a time. Returns how much it was.
-    fn commit(&self) -> Result<usize, state::Error> {
+    pub(super) fn commit(&self) -> Result<usize, state::Error> {
         let mut batch = self.batch.borrow_mut();
         if batch.count == 0 {
             *batch = Batch::of(self.work.queue.take(BATCH), &self.work.resource);
@@ -168,11 +168,13 @@ impl Kept<'_> {
         let mut state = self.books.state.borrow_mut();
         let thresholds = self.work.settings.thresholds;
         let now_ns = self.books.clock.now_ns();
-        if self.is_full.get() {
-            state.note_no_room(batch.spans.iter().map(|chunk| chunk.items).sum());
-            batch.spans.clear();
-        }
-        state.tell(batch.number, &batch.told, &batch.spans, thresholds, now_ns)?;
+        // Until it is committed the batch is as it was, to be committed again.
+        let (spans, no_room) = if self.is_full.get() {
+            (&[][..], batch.spans.iter().map(|chunk| chunk.items).sum())
+        } else {
+            (&batch.spans[..], 0)
+        };
+        state.tell(batch.number, &batch.told, spans, no_room, thresholds, now_ns)?;
         for (session, threshold) in state.ledger().take_crossed() {
             warn!(session, threshold = threshold.text(), "a session passed a threshold");
         }
