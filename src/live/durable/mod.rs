@@ -7,6 +7,7 @@
 mod queue;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod work;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use super::queue::{Processor, Queue};
 use super::work::{Batch, Kept, Work};
 use crate::clock::Clock;
+use crate::config::{Config, File, Flags};
+use crate::delivery::{DeadLetters, Delivery};
+use crate::export::Exporter;
 use crate::otel::{Resource, Settings, names};
 use crate::release::Books;
 use crate::state::State;
@@ -73,10 +76,10 @@ impl Place {
 fn spans_that_found_no_room_are_counted_though_the_commit_that_says_so_fails_at_first() {
     let place = Place::new();
     let work = place.work();
-    let (batch, is_full) = (RefCell::new(Batch::default()), Cell::new(true));
+    let (batch, is_full, trouble) = (RefCell::new(Batch::default()), Cell::new(true), RefCell::default());
     let commit = |state: &RefCell<State>| {
         let books = Books { state, resource: &work.resource, budgets: &[], clock: Clock::System };
-        Kept { work: &work, books, batch: &batch, is_full: &is_full }.commit()
+        Kept { work: &work, books, batch: &batch, is_full: &is_full, trouble: &trouble }.commit()
     };
     let open = || RefCell::new(State::open(&place.path()).unwrap());
     place.end("");
@@ -91,4 +94,66 @@ fn spans_that_found_no_room_are_counted_though_the_commit_that_says_so_fails_at_
     let dropped: u64 =
         state.borrow_mut().ledger().counters(&names::BRIDGE_DROPPED).map(|(_, count)| count).sum();
     assert_eq!(dropped, 2);
+}
+
+/// What is logged on this thread, line by line.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn a_disk_that_fails_and_works_again_is_said_to_do_so() {
+    let place = Place::new();
+    let logged = Logged::default();
+    let lines = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
+    let _kept = tracing::subscriber::set_default(subscriber);
+    let flags = Flags { endpoint: Some("http://127.0.0.1:1".to_owned()), ..Flags::default() };
+    let [spans, metrics] = [Duration::MAX, Duration::ZERO].map(|patience| {
+        let (environment, file) = (|_: &str| None, File::default());
+        let to = Config { flags: &flags, environment: &environment, file: &file }.destination().unwrap();
+        let [traces, metrics] = [to.traces, to.metrics].map(|to| Exporter::to(to, Clock::System).unwrap());
+        Delivery::new(traces, metrics, patience, DeadLetters::Memory(Vec::new()))
+    });
+    let has_said = async |said: &str| {
+        while !logged.lines().iter().any(|line| line.contains(said)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let state = State::open(&place.path()).unwrap();
+    place.break_disk();
+    place.end("");
+    let meanwhile = async {
+        has_said("what ended cannot be kept now").await;
+        assert!(!place.queue.wait_until_kept(Duration::ZERO));
+        place.mend_disk();
+        has_said("what ended is kept again").await;
+        assert!(place.queue.wait_until_kept(Duration::ZERO));
+        place.stop.send_replace(Some(Instant::now()));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (waiting, ()) = runtime
+        .block_on(async { tokio::join!(place.work().until_stopped(state, spans, metrics), meanwhile) });
+    assert_eq!(waiting, Some(1));
+    let troubles: Vec<String> =
+        logged.lines().into_iter().filter(|line| line.contains("what ended")).collect();
+    assert_eq!(troubles.len(), 2, "{troubles:#?}");
+    assert!(troubles[0].contains("WARN") && troubles[0].contains("as is expected"), "{troubles:#?}");
 }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::queue::{Item, Queue};
+use super::trouble::Trouble;
 use crate::clock::Clock;
 use crate::delivery::{self, Delivery};
 use crate::error::Chain;
@@ -62,15 +63,15 @@ struct Ways {
     metrics: Delivery,
     batch: RefCell<Batch>,
     is_full: Cell<bool>,
+    trouble: RefCell<Trouble>,
 }
 
 impl Work {
     /// Works until it is to stop. Returns how many requests wait, if that is known.
     pub(super) async fn until_stopped(self, state: State, spans: Delivery, metrics: Delivery) -> Option<u64> {
-        let (batch, is_full) = Default::default();
-        let mut ways = Ways { spans, metrics, batch, is_full };
+        let (batch, is_full, trouble) = Default::default();
+        let mut ways = Ways { spans, metrics, batch, is_full, trouble };
         let mut opened = Some(state);
-        let mut is_told = false;
         loop {
             let worked = match opened.take().map_or_else(|| State::open(&self.path), Ok) {
                 Ok(state) => self.work(state, &mut ways).await,
@@ -81,9 +82,8 @@ impl Work {
                 Err(error) => error,
             };
             // What was taken from the queue is still there to be committed.
-            if !is_told {
-                warn!(error = %Chain(&error), "what ended cannot be kept now; it waits in memory");
-                is_told = true;
+            if let Some(failures) = ways.trouble.get_mut().failed(Instant::now()) {
+                warn!(failures, error = %Chain(&error), "what ended cannot be kept now; it waits in memory");
             }
             if self.must_end() {
                 return None;
@@ -99,8 +99,8 @@ impl Work {
     async fn work(&self, state: State, ways: &mut Ways) -> Result<u64, release::Error> {
         let state = RefCell::new(state);
         let books = Books { state: &state, resource: &self.resource, budgets: &[], clock: Clock::System };
-        let Ways { spans, metrics, batch, is_full } = ways;
-        let kept = Kept { work: self, books, batch, is_full };
+        let Ways { spans, metrics, batch, is_full, trouble } = ways;
+        let kept = Kept { work: self, books, batch, is_full, trouble };
         kept.look_for_room()?;
         let mut stopping = self.stopping.clone();
         let works = async {
@@ -143,6 +143,7 @@ pub(super) struct Kept<'w> {
     pub(super) books: Books<'w>,
     pub(super) batch: &'w RefCell<Batch>,
     pub(super) is_full: &'w Cell<bool>,
+    pub(super) trouble: &'w RefCell<Trouble>,
 }
 
 impl Kept<'_> {
@@ -180,7 +181,14 @@ impl Kept<'_> {
         }
         let count = std::mem::take(&mut *batch).count;
         self.work.queue.kept(count);
+        self.note_well();
         Ok(count)
+    }
+
+    fn note_well(&self) {
+        if self.trouble.borrow_mut().is_over() {
+            info!("what ended is kept again");
+        }
     }
 
     async fn keep_house(&self) -> Result<(), release::Error> {
@@ -189,6 +197,8 @@ impl Kept<'_> {
             self.look_for_room()?;
             let quiet_since_ns = self.books.clock.now_ns().saturating_sub(release::QUIET_NS);
             self.books.state.borrow_mut().close_sessions(quiet_since_ns)?;
+            // Nothing may have ended meanwhile.
+            self.note_well();
         }
     }
 
