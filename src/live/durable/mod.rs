@@ -98,9 +98,9 @@ pub struct Setup {
 /// some milliseconds later; [`flush`](Self::flush) waits for it. A kill before that loses both, never one of them. What is
 /// under way at a kill has not ended, and is not told of.
 ///
-/// **What is not.** If the disk holds commits up for so long that 16,384 guards ended meanwhile, one that ends waits for a
-/// second and is then lost: [`Ended::lost`]. If the outbox is full, further spans are passed over, and counted in
-/// `agno.bridge.dropped`; counts go on.
+/// **What is not.** If the disk holds commits up for so long that 16,384 guards ended meanwhile, or 64 MiB of their spans wait,
+/// one that ends waits for a second. Then one beyond the number is lost: [`Ended::lost`]; of one beyond the bytes the span is
+/// passed over. So are further spans if the outbox is full. These are counted in `agno.bridge.dropped`; counts go on.
 ///
 /// Dropped, it [stops](Self::stop) within 5 s.
 #[derive(Debug)]

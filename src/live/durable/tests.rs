@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::queue::{Processor, Queue};
+use super::queue::{MAX_WAITING_BYTES, Processor, Queue};
 use super::work::{Batch, Kept, Work};
 use crate::clock::Clock;
 use crate::config::{Config, File, Flags};
@@ -19,7 +19,7 @@ use crate::delivery::{DeadLetters, Delivery};
 use crate::export::Exporter;
 use crate::otel::{Resource, Settings, names};
 use crate::release::Books;
-use crate::state::State;
+use crate::state::{Error, State};
 
 /// A queue, and who works on it beside a state file that can be made to fail.
 struct Place {
@@ -72,28 +72,56 @@ impl Place {
     }
 }
 
+/// Commits what is in the queue, and returns how much it was.
+fn commit(
+    place: &Place,
+    state: &RefCell<State>,
+    batch: &RefCell<Batch>,
+    is_full: bool,
+) -> Result<usize, Error> {
+    let (work, is_full, trouble) = (place.work(), Cell::new(is_full), RefCell::default());
+    let books = Books { state, resource: &work.resource, budgets: &[], clock: Clock::System };
+    Kept { work: &work, books, batch, is_full: &is_full, trouble: &trouble }.commit()
+}
+
+fn dropped(state: &RefCell<State>) -> u64 {
+    state.borrow_mut().ledger().counters(&names::BRIDGE_DROPPED).map(|(_, count)| count).sum()
+}
+
 #[test]
 fn spans_that_found_no_room_are_counted_though_the_commit_that_says_so_fails_at_first() {
-    let place = Place::new();
-    let work = place.work();
-    let (batch, is_full, trouble) = (RefCell::new(Batch::default()), Cell::new(true), RefCell::default());
-    let commit = |state: &RefCell<State>| {
-        let books = Books { state, resource: &work.resource, budgets: &[], clock: Clock::System };
-        Kept { work: &work, books, batch: &batch, is_full: &is_full, trouble: &trouble }.commit()
-    };
+    let (place, batch) = (Place::new(), RefCell::default());
     let open = || RefCell::new(State::open(&place.path()).unwrap());
     place.end("");
     place.end("");
     let state = open();
     place.break_disk();
-    commit(&state).unwrap_err();
+    commit(&place, &state, &batch, true).unwrap_err();
     drop(state);
     place.mend_disk();
     let state = open();
-    assert_eq!(commit(&state).unwrap(), 2);
-    let dropped: u64 =
-        state.borrow_mut().ledger().counters(&names::BRIDGE_DROPPED).map(|(_, count)| count).sum();
-    assert_eq!(dropped, 2);
+    assert_eq!(commit(&place, &state, &batch, true).unwrap(), 2);
+    assert_eq!(dropped(&state), 2);
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes_and_what_has_no_room_is_counted_without_its_span() {
+    let (place, batch) = (Place::new(), RefCell::default());
+    let state = RefCell::new(State::open(&place.path()).unwrap());
+    let large = "x".repeat(MAX_WAITING_BYTES / 2);
+    place.end(&large);
+    // The second has no room, for what else is in the spans; nor has it once the first is taken and not kept yet.
+    place.end(&large);
+    *batch.borrow_mut() = Batch::of(place.queue.take(1), &Resource::default());
+    place.end(&large);
+    // Small ones have.
+    place.end("");
+    while commit(&place, &state, &batch, false).unwrap() > 0 {}
+    assert_eq!((dropped(&state), place.queue.lost()), (2, 0));
+    // What was kept makes room, and one that is too large for any may wait alone.
+    place.end(&"x".repeat(MAX_WAITING_BYTES));
+    assert_eq!(commit(&place, &state, &batch, false).unwrap(), 1);
+    assert_eq!((dropped(&state), place.queue.lost()), (2, 0));
 }
 
 /// What is logged on this thread, line by line.

@@ -54,7 +54,10 @@ pub(super) struct Batch {
     number: Uuid,
     told: Vec<Told>,
     spans: Vec<Chunk>,
+    /// Spans for which the queue had no room.
+    passed_over: u64,
     count: usize,
+    bytes: usize,
 }
 
 /// What outlives a state file that has to be opened again.
@@ -170,17 +173,17 @@ impl Kept<'_> {
         let thresholds = self.work.settings.thresholds;
         let now_ns = self.books.clock.now_ns();
         // Until it is committed the batch is as it was, to be committed again.
-        let (spans, no_room) = if self.is_full.get() {
-            (&[][..], batch.spans.iter().map(|chunk| chunk.items).sum())
-        } else {
-            (&batch.spans[..], 0)
-        };
+        let (mut spans, mut no_room) = (batch.spans.as_slice(), batch.passed_over);
+        if self.is_full.get() {
+            no_room += spans.iter().map(|chunk| chunk.items).sum::<u64>();
+            spans = &[];
+        }
         state.tell(batch.number, &batch.told, spans, no_room, thresholds, now_ns)?;
         for (session, threshold) in state.ledger().take_crossed() {
             warn!(session, threshold = threshold.text(), "a session passed a threshold");
         }
-        let count = std::mem::take(&mut *batch).count;
-        self.work.queue.kept(count);
+        let Batch { count, bytes, .. } = std::mem::take(&mut *batch);
+        self.work.queue.kept(count, bytes);
         self.note_well();
         Ok(count)
     }
@@ -214,10 +217,12 @@ impl Kept<'_> {
 }
 
 impl Batch {
-    fn of(items: Vec<Item>, resource: &Resource) -> Self {
+    pub(super) fn of(items: Vec<Item>, resource: &Resource) -> Self {
         let count = items.len();
-        let (mut told, mut spans) = (Vec::new(), Vec::new());
+        let (mut told, mut spans, mut passed_over, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         for item in items {
+            passed_over += u64::from(item.is_passed_over);
+            bytes += item.bytes;
             told.extend(item.told);
             spans.extend(item.span.map(|mut span| {
                 // A clock that was set back while it was under way.
@@ -226,7 +231,7 @@ impl Batch {
             }));
         }
         let spans = if spans.is_empty() { Vec::new() } else { trace_chunks(spans, resource) };
-        Self { number: Uuid::new_v4(), told, spans, count }
+        Self { number: Uuid::new_v4(), told, spans, passed_over, count, bytes }
     }
 }
 
