@@ -427,6 +427,20 @@ fn a_service_that_calls_an_agno_agent_sees_one_trace() {
     assert_eq!(agno[0].parent_span_id, came.span("execute_tool call_agno").span_id);
 }
 
+#[test]
+fn trace_context_that_is_none_leaves_a_run_that_begins_its_trace() {
+    let mut id = None;
+    let came = durably(Saying::default(), |_| {
+        let run = live::agent("Alone").traceparent("00-nonsense").start();
+        id = run.run_id();
+        run.finish();
+    });
+    let alone = came.span("invoke_agent Alone");
+    assert!(alone.parent_span_id.is_empty());
+    let trace_id: String = alone.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(id.unwrap().replace('-', ""), trace_id);
+}
+
 const SECRET: &str = "the code is 4711 and nobody else's business";
 
 fn talk() {
