@@ -77,7 +77,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use call::ModelCall;
 pub use direct::{direct, metrics};
 #[cfg(feature = "sqlite")]
-pub use durable::{Durable, Ended, Error, Setup};
+pub use durable::{Durable, Ended, Error, Flushed, Setup};
 pub use layer::Runs;
 pub use run::{Role, Run, Start};
 pub use tool::ToolCall;

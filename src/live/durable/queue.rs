@@ -10,8 +10,8 @@ use opentelemetry::{Array, Context, KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use super::Flushed;
 use crate::ledger::Told;
 
 /// Guards that may wait to be kept: tens of megabytes without content, and seconds of commits.
@@ -155,13 +155,12 @@ impl Queue {
         self.moved.notify_all();
     }
 
-    pub(super) fn wait_until_kept(&self, limit: Duration) -> bool {
+    pub(super) fn wait_until_kept(&self, limit: Duration) -> Flushed {
         let waiting = self.lock();
         let put = waiting.put;
-        let until = Instant::now() + limit;
-        let left = until.saturating_duration_since(Instant::now());
-        let waited = self.moved.wait_timeout_while(waiting, left, |waiting| waiting.done < put);
-        waited.unwrap_or_else(PoisonError::into_inner).0.done >= put
+        let waited = self.moved.wait_timeout_while(waiting, limit, |waiting| waiting.done < put);
+        let waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        Flushed { waiting: put.saturating_sub(waiting.done), lost: waiting.lost }
     }
 
     /// Takes nothing more.

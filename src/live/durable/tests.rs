@@ -11,8 +11,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::queue::{MAX_WAITING_BYTES, Processor, Queue};
+use super::queue::{MAX_WAITING, MAX_WAITING_BYTES, Processor, Queue};
 use super::work::{Batch, Kept, Work};
+use super::{Durable, Flushed, SHORTEST_METRICS_EVERY};
 use crate::clock::Clock;
 use crate::config::{Config, File, Flags};
 use crate::delivery::{DeadLetters, Delivery};
@@ -124,6 +125,22 @@ fn what_waits_is_bounded_in_bytes_and_what_has_no_room_is_counted_without_its_sp
     assert_eq!((dropped(&state), place.queue.lost()), (2, 0));
 }
 
+#[test]
+fn what_was_lost_before_is_no_flush_that_kept_everything() {
+    let (place, batch) = (Place::new(), RefCell::default());
+    let state = RefCell::new(State::open(&place.path()).unwrap());
+    (0..=MAX_WAITING).for_each(|_| place.end(""));
+    let waiting = MAX_WAITING as u64;
+    assert_eq!(place.queue.wait_until_kept(Duration::ZERO), Flushed { waiting, lost: 1 });
+    while commit(&place, &state, &batch, false).unwrap() > 0 {}
+    assert_eq!(place.queue.wait_until_kept(Duration::ZERO), Flushed { waiting: 0, lost: 1 });
+}
+
+#[test]
+fn metrics_are_never_sent_without_a_pause() {
+    assert_eq!(Durable::at("live.db").metrics_every(Duration::ZERO).metrics_every, SHORTEST_METRICS_EVERY);
+}
+
 /// What is logged on this thread, line by line.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
@@ -170,10 +187,10 @@ fn a_disk_that_fails_and_works_again_is_said_to_do_so() {
     place.end("");
     let meanwhile = async {
         has_said("what ended cannot be kept now").await;
-        assert!(!place.queue.wait_until_kept(Duration::ZERO));
+        assert_eq!(place.queue.wait_until_kept(Duration::ZERO).waiting, 1);
         place.mend_disk();
         has_said("what ended is kept again").await;
-        assert!(place.queue.wait_until_kept(Duration::ZERO));
+        assert_eq!(place.queue.wait_until_kept(Duration::ZERO), Flushed { waiting: 0, lost: 0 });
         place.stop.send_replace(Some(Instant::now()));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
