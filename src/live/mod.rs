@@ -61,6 +61,7 @@ mod call;
 mod direct;
 #[cfg(feature = "sqlite")]
 mod durable;
+mod guard;
 mod layer;
 mod run;
 mod span;
