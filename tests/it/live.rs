@@ -39,6 +39,11 @@ fn durably(saying: Saying, work: impl FnOnce(&Durable)) -> Came {
     tracing::subscriber::with_default(subscriber, || work(&durable));
     let ended = durable.stop(ENOUGH);
     assert_eq!(ended, Ended { lost: 0, waiting_requests: Some(0) });
+    assert_eq!(
+        crate::watching::gauge(&receiver, "agno.bridge.up").last(),
+        Some(&0),
+        "it ends as it was asked to"
+    );
     // What was under way when it was to end is sent again: the same spans.
     let mut ids = BTreeSet::new();
     let spans = receiver.spans().into_iter().filter(|span| ids.insert(span.span_id.clone())).collect();

@@ -126,7 +126,7 @@ impl Work {
         let last = async {
             spans.set_patience(Duration::ZERO);
             if release::settle(&books, metrics).await?.is_none() {
-                release::newest(&books, metrics).await?;
+                release::last(&books, metrics).await?;
             }
             let mut reported = spans.report.traces.clone();
             while deliver(&books, spans, &mut reported).await? == Delivered::Some {}
