@@ -69,7 +69,7 @@ fn measure(criterion: &mut Criterion) {
                     (0..now).for_each(|_| ours());
                     spent += WallTime.end(started);
                     left -= now;
-                    durable.flush(Duration::from_mins(1));
+                    assert_eq!(durable.flush(Duration::from_mins(1)).lost, 0);
                 }
                 spent
             });

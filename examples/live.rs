@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use agno_otel::live::{self, Durable, Role, Saying, ToolCall, Usage};
+use agno_otel::live::{self, Durable, Flushed, Role, Saying, ToolCall, Usage};
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::Resource;
@@ -143,9 +143,11 @@ fn durable(runtime: &tokio::runtime::Runtime, wanted: &Wanted) -> Result<(), Fai
     runtime.block_on(async {
         for _ in 0..wanted.runs {
             let id = umbrella("conversation-7", wanted.traceparent.as_deref()).await;
-            // Whoever reads the line may rely on it.
-            durable.flush(Duration::from_secs(10));
-            println!("{}", id.unwrap_or_default());
+            // Whoever reads the id may rely on it.
+            match durable.flush(Duration::from_secs(10)) {
+                Flushed { waiting: 0, lost: 0 } => println!("{}", id.unwrap_or_default()),
+                Flushed { waiting, lost } => println!("not all is on disk: {waiting} wait, {lost} are lost"),
+            }
         }
     });
     let ended = durable.stop(Duration::from_secs(5));

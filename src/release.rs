@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::delivery::{self, Delivery, Refusal};
 use crate::export::{Request, Signal};
 use crate::intake;
-use crate::ledger::Released;
+use crate::ledger::{Ledger, Released};
 use crate::model::budget::{Budget, LONGEST_WINDOW_S};
 use crate::otel::Resource;
 use crate::otel::budgets::gauges;
@@ -70,16 +70,30 @@ pub async fn settle(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option
 
 /// Releases every series as it stands, and attempts to send that. Returns why it could not be, if so.
 pub async fn newest(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
-    let chunks = prepare(books)?;
+    release(books, delivery, |_| {}).await
+}
+
+/// The [newest](newest) release for now: it says that we end as we were asked to.
+pub async fn last(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
+    release(books, delivery, intake::take_leave).await
+}
+
+async fn release(
+    books: &Books<'_>,
+    delivery: &mut Delivery,
+    add: impl FnOnce(&mut Ledger),
+) -> Result<Option<delivery::Error>, Error> {
+    let chunks = prepare(books, add)?;
     let Outcome { in_doubt, not_taken, gave_up } = attempt(delivery, &chunks).await?;
     books.state.borrow_mut().released(&in_doubt, &not_taken)?;
     Ok(gave_up)
 }
 
-fn prepare(books: &Books<'_>) -> Result<Vec<Chunk>, state::Error> {
+fn prepare(books: &Books<'_>, add: impl FnOnce(&mut Ledger)) -> Result<Vec<Chunk>, state::Error> {
     let now_ns = books.clock.now_ns();
     let mut state = books.state.borrow_mut();
     update(&mut state, now_ns)?;
+    add(state.ledger());
     let budgets = budgets(&mut state, books, now_ns)?;
     state.release(now_ns, |released| {
         let mut said = metrics::metrics(released);

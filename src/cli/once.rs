@@ -72,7 +72,7 @@ pub(super) async fn send(
     }
     following.state.borrow_mut().close_sessions(clock.now_ns())?;
     let without_metrics = match release::settle(&following.books(), &mut metrics).await? {
-        None => release::newest(&following.books(), &mut metrics).await?,
+        None => release::last(&following.books(), &mut metrics).await?,
         unsettled => unsettled,
     };
     gave_up = gave_up.or(without_metrics);

@@ -367,6 +367,7 @@ async fn release_at_intervals(
         let is_last = pause(&mut stopping, next.saturating_duration_since(Instant::now())).await;
         next = Instant::now() + every;
         let gave_up = match release::settle(&following.books(), &mut delivery).await? {
+            None if is_last => release::last(&following.books(), &mut delivery).await?,
             None => release::newest(&following.books(), &mut delivery).await?,
             unsettled => unsettled,
         };

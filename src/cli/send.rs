@@ -275,6 +275,7 @@ impl<'o> Outgoing<'o> {
         sent.oddities.merge(&surveyed.oddities);
         count_reading(&mut ledger, sent.records, &sent.oddities);
         way.count(&mut ledger);
+        intake::take_leave(&mut ledger);
         let released = ledger.release(clock.now_ns());
         sent.series = released.len();
         for chunk in metric_chunks(metrics::metrics(&released), resource) {

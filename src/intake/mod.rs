@@ -273,6 +273,11 @@ pub fn introduce(ledger: &mut Ledger) {
     ledger.set_alone(&names::BRIDGE_INFO, versions, 1);
 }
 
+/// Says that we end as we were asked to. Who dies says nothing.
+pub fn take_leave(ledger: &mut Ledger) {
+    ledger.set(&names::BRIDGE_UP, Vec::new(), 0);
+}
+
 /// Counts what was read, in the bridge's own series.
 pub fn count_reading(ledger: &mut Ledger, records: u64, oddities: &Oddities) {
     introduce(ledger);

@@ -1,14 +1,12 @@
 //! Requests to models.
 
-use std::thread::panicking;
-
 use tracing::{Span, field, info_span};
 
+use super::guard::{self, Guard};
 use super::layer::Node;
 use super::run::Core;
 use super::span::{Ending, Started};
 use super::usage::Usage;
-use super::{CANCELLED, PANIC};
 use crate::ledger::SessionShare;
 use crate::model::content::{ChatMessage, Json, Part};
 use crate::model::{self, Usage as Spent};
@@ -27,17 +25,13 @@ const MODEL: &str = "model";
 #[derive(Debug)]
 #[must_use = "dropped, a call is cancelled"]
 pub struct ModelCall {
-    span: Span,
-    inner: Option<Box<Inner>>,
+    guard: Guard<Asked>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    started: Started,
-    node: Node,
+struct Asked {
     call: model::ModelCall,
     answer: Vec<Part>,
-    is_over: bool,
 }
 
 impl ModelCall {
@@ -60,59 +54,53 @@ impl ModelCall {
             gen_ai.usage.output_tokens = field::Empty,
             error.type = field::Empty,
         );
-        let inner = node.filter(|node| node.get().is_some()).map(|node| {
-            let (started, node) = (Started::of(span.clone()), std::sync::Arc::clone(node));
-            let role = MODEL.to_owned();
-            let created_at_s = Some(started.start_s());
-            let call = model::ModelCall {
-                role,
+        let known = |started: &Started| Asked {
+            call: model::ModelCall {
+                role: MODEL.to_owned(),
                 provider,
                 model,
-                created_at_s,
+                created_at_s: Some(started.start_s()),
                 has_message: true,
                 ..Default::default()
-            };
-            Box::new(Inner { started, node, call, answer: Vec::new(), is_over: false })
-        });
-        Self { span, inner }
+            },
+            answer: Vec::new(),
+        };
+        Self { guard: Guard::of(span, node, known) }
     }
 
-    fn set(&mut self, set: impl FnOnce(&mut Inner)) {
-        if let Some(inner) = &mut self.inner {
-            set(inner);
-        }
+    fn set(&mut self, set: impl FnOnce(&mut model::ModelCall)) {
+        self.guard.set(|part| set(&mut part.known.call));
     }
 
     /// The call's `tracing` span, to make the request in.
     pub fn span(&self) -> &Span {
-        &self.span
+        self.guard.span()
     }
 
     /// W3C trace context of the call, for its request; `None` where nobody traces.
     pub fn traceparent(&self) -> Option<String> {
-        self.inner.as_ref()?.started.traceparent()
+        self.guard.traceparent()
     }
 
     /// Another model than the run's: its provider in OpenTelemetry's words, and its name.
     pub fn model(&mut self, provider: impl Into<String>, model: impl Into<String>) {
-        self.set(|inner| {
-            (inner.call.provider, inner.call.model) = (Some(provider.into()), Some(model.into()));
-        });
+        self.set(|call| (call.provider, call.model) = (Some(provider.into()), Some(model.into())));
     }
 
     /// Which of the agent's models is asked, if not its own: `memory_model`, `reasoning_model`, `parser_model`. One of few
     /// words, for it is an attribute of metrics.
     pub fn role(&mut self, role: impl Into<String>) {
-        self.set(|inner| inner.call.role = role.into());
+        self.set(|call| call.role = role.into());
     }
 
     /// The first piece of a streamed answer is here. Said again, nothing changes.
     pub fn first_chunk(&mut self) {
-        self.set(|inner| {
-            let first = inner.started.elapsed_ns();
-            inner.call.streamed = true;
-            inner.call.time_to_first_token_ns.get_or_insert(first);
-            if let Some(core) = inner.node.get() {
+        self.guard.set(|part| {
+            let first = part.started.elapsed_ns();
+            let call = &mut part.known.call;
+            call.streamed = true;
+            call.time_to_first_token_ns.get_or_insert(first);
+            if let Some(core) = part.node.get() {
                 core.note_response();
             }
         });
@@ -120,109 +108,98 @@ impl ModelCall {
 
     /// What it used so far. Said again, it replaces what was said before.
     pub fn usage(&mut self, usage: Usage) {
-        self.set(|inner| (inner.call.tokens, inner.call.rule) = usage.normalised());
+        self.set(|call| (call.tokens, call.rule) = usage.normalised());
     }
 
     /// The provider's id of the answer.
     pub fn response_id(&mut self, id: impl Into<String>) {
-        self.set(|inner| inner.call.response_id = Some(id.into()));
+        self.set(|call| call.response_id = Some(id.into()));
     }
 
     /// Why the model stopped, in OpenTelemetry's words: `stop`, `length`, `tool_call`, `content_filter`.
     pub fn finish_reason(&mut self, reason: impl Into<String>) {
-        self.set(|inner| inner.call.finish_reasons.push(reason.into()));
+        self.set(|call| call.finish_reasons.push(reason.into()));
     }
 
     /// A piece of what it answered, in order. Kept only where content was asked for.
     pub fn answer(&mut self, text: &str) {
-        self.keep(|parts| match parts.last_mut() {
+        self.guard.keep(|asked| match asked.answer.last_mut() {
             Some(Part::Text(said)) => said.push_str(text),
-            _ => parts.push(Part::Text(text.to_owned())),
+            _ => asked.answer.push(Part::Text(text.to_owned())),
         });
     }
 
     /// A tool it asked for, with its arguments as JSON. Kept only where content was asked for.
     pub fn asks_for(&mut self, tool: &str, call_id: &str, arguments: &str) {
-        self.keep(|parts| {
+        self.guard.keep(|asked| {
             let (id, arguments) = (Some(call_id.to_owned()), json(arguments));
-            parts.push(Part::ToolCall { id, name: tool.to_owned(), arguments });
-        });
-    }
-
-    fn keep(&mut self, keep: impl FnOnce(&mut Vec<Part>)) {
-        self.set(|inner| {
-            if inner.node.get().is_some_and(Core::keeps_content) {
-                keep(&mut inner.answer);
-            }
+            asked.answer.push(Part::ToolCall { id, name: tool.to_owned(), arguments });
         });
     }
 
     /// The answer is there.
     pub fn finish(mut self) {
-        self.set(|inner| {
-            if let Some(core) = inner.node.get() {
-                core.note_response();
-            }
-            inner.end();
-        });
+        self.guard.set(|part| part.node.get().into_iter().for_each(Core::note_response));
+        self.end();
     }
 
     /// It failed. `error_type` is one of few words (`timeout`, `rate_limit`, `500`), for it becomes an attribute of metrics.
     /// Usage that was stated counts.
     pub fn fail(mut self, error_type: &str) {
-        self.set(|inner| {
-            inner.call.error_type = Some(error_type.to_owned());
-            inner.end();
-        });
+        self.set(|call| call.error_type = Some(error_type.to_owned()));
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(part) = self.guard.end() {
+            tell(*part);
+        }
     }
 }
 
-impl Inner {
-    fn end(&mut self) {
-        let Some(core) = self.node.get().filter(|_| !self.is_over) else { return };
-        self.is_over = true;
-        let (settings, interval) = (core.way.settings, self.started.interval());
-        let mut call = std::mem::take(&mut self.call);
-        // Those that are not streamed have a duration, those that are have a first chunk: as Agno records them.
-        call.duration_ns = (!call.streamed).then_some(interval.end_ns - interval.start_ns);
-        let answer = std::mem::take(&mut self.answer);
-        let mut open = core.open();
-        call.key = open.calls.to_string();
-        open.calls += 1;
-        call.position = Some(open.say(|| Some(ChatMessage { role: "assistant".to_owned(), parts: answer })));
-        let run = &mut open.run;
-        let spent = Spent {
-            role: call.role.clone(),
-            provider: call.provider.clone(),
-            model: call.model.clone(),
-            tokens: call.tokens,
-            ..Spent::default()
-        };
-        // For a moment the run is one that made this call alone.
-        let before = std::mem::take(&mut run.usage);
-        (run.calls, run.usage) = (vec![call], vec![spent]);
-        money::settle(std::slice::from_mut(run), &core.way.prices, self.started.start_s());
-        let (_, span_id) = self.started.ids();
-        let place = core.place(vec![span_id], Vec::new());
-        let measurements = metrics::parts(run, place.as_ref(), settings);
-        let (tokens, cost) = (run.own_tokens(), run.own_cost());
-        let more = SessionShare {
-            input_tokens: tokens.input(),
-            output_tokens: tokens.output(),
-            cost_nano_usd: cost.map_or(0, |cost| cost.nano_usd),
-            ..SessionShare::default()
-        };
-        let told = core.told(run, measurements, more, metrics::exemplar_of(run, place.as_ref()));
-        let call = run.calls.pop().unwrap_or_default();
-        let ending = Ending::of(single::call(run, &call, interval, settings), interval);
-        let spent = std::mem::replace(&mut run.usage, before);
-        for usage in spent {
-            add(&mut run.usage, usage);
-        }
-        drop(open);
-        core.spend(tokens, cost);
-        core.way.tell(told, || self.started.end(ending));
+/// Ends the span of a call and counts it.
+fn tell(part: guard::Part<Asked>) {
+    let guard::Part { started, node, known: Asked { mut call, answer } } = part;
+    let Some(core) = node.get() else { return };
+    let (settings, interval) = (core.way.settings, started.interval());
+    // Those that are not streamed have a duration, those that are have a first chunk: as Agno records them.
+    call.duration_ns = (!call.streamed).then_some(interval.end_ns - interval.start_ns);
+    let mut open = core.open();
+    call.key = open.calls.to_string();
+    open.calls += 1;
+    call.position = Some(open.say(|| Some(ChatMessage { role: "assistant".to_owned(), parts: answer })));
+    let run = &mut open.run;
+    let spent = Spent {
+        role: call.role.clone(),
+        provider: call.provider.clone(),
+        model: call.model.clone(),
+        tokens: call.tokens,
+        ..Spent::default()
+    };
+    // For a moment the run is one that made this call alone.
+    let before = std::mem::take(&mut run.usage);
+    (run.calls, run.usage) = (vec![call], vec![spent]);
+    money::settle(std::slice::from_mut(run), &core.way.prices, started.start_s());
+    let (_, span_id) = started.ids();
+    let place = core.place(vec![span_id], Vec::new());
+    let measurements = metrics::parts(run, place.as_ref(), settings);
+    let (tokens, cost) = (run.own_tokens(), run.own_cost());
+    let more = SessionShare {
+        input_tokens: tokens.input(),
+        output_tokens: tokens.output(),
+        cost_nano_usd: cost.map_or(0, |cost| cost.nano_usd),
+        ..SessionShare::default()
+    };
+    let told = core.told(run, measurements, more, metrics::exemplar_of(run, place.as_ref()));
+    let call = run.calls.pop().unwrap_or_default();
+    let ending = Ending::of(single::call(run, &call, interval, settings), interval);
+    let spent = std::mem::replace(&mut run.usage, before);
+    for usage in spent {
+        add(&mut run.usage, usage);
     }
+    drop(open);
+    core.spend(tokens, cost);
+    core.way.tell(told, || started.end(ending));
 }
 
 /// Adds what a call spent to what its run spent on the same model.
@@ -247,12 +224,7 @@ pub(super) fn json(text: &str) -> Json {
 
 impl Drop for ModelCall {
     fn drop(&mut self) {
-        self.set(|inner| {
-            if !inner.is_over {
-                inner.call.unfinished = true;
-                inner.call.error_type = Some(if panicking() { PANIC } else { CANCELLED }.to_owned());
-                inner.end();
-            }
-        });
+        self.set(|call| (call.unfinished, call.error_type) = (true, Some(guard::given_up().to_owned())));
+        self.end();
     }
 }

@@ -61,6 +61,7 @@ mod call;
 mod direct;
 #[cfg(feature = "sqlite")]
 mod durable;
+mod guard;
 mod layer;
 mod run;
 mod span;
@@ -77,7 +78,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use call::ModelCall;
 pub use direct::{direct, metrics};
 #[cfg(feature = "sqlite")]
-pub use durable::{Durable, Ended, Error, Setup};
+pub use durable::{Durable, Ended, Error, Flushed, Setup};
 pub use layer::Runs;
 pub use run::{Role, Run, Start};
 pub use tool::ToolCall;

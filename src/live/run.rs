@@ -194,13 +194,13 @@ impl<'p> Start<'p> {
     /// Begins.
     pub fn start(self) -> Run {
         let node = Node::default();
-        // Else something came before it in its trace.
-        let begins = self.parent.is_none() && self.traceparent.is_none() && !span::is_in_trace();
+        let is_in_trace = self.parent.is_some() || span::is_in_trace();
         let (span, found) = introduce(&node, || self.span());
         let Some(found) = found else { return Run { span, inner: None } };
-        if let Some(traceparent) = &self.traceparent {
-            span::continue_from(&span, traceparent);
-        }
+        let caller = self.traceparent.as_deref();
+        let continues = caller.is_some_and(|traceparent| span::continue_from(&span, traceparent));
+        // Else something came before it in its trace.
+        let begins = !is_in_trace && !continues;
         let started = Started::of(span.clone());
         let core = self.core(found, &started, begins);
         let open = core.open();

@@ -1,14 +1,12 @@
 //! What tools do.
 
-use std::thread::panicking;
-
 use tracing::{Span, field, info_span};
 
 use super::call::json;
+use super::guard::{self, Guard};
 use super::layer::Node;
-use super::run::{Core, Start};
-use super::span::{Ending, Started};
-use super::{CANCELLED, PANIC};
+use super::run::Start;
+use super::span::Ending;
 use crate::ledger::SessionShare;
 use crate::model::content::{ChatMessage, Json, Part, ToolContent};
 use crate::model::{self, RunKind};
@@ -22,17 +20,13 @@ use crate::otel::{metrics, spans::single};
 #[derive(Debug)]
 #[must_use = "dropped, a tool call is cancelled"]
 pub struct ToolCall {
-    span: Span,
-    inner: Option<Box<Inner>>,
+    guard: Guard<Used>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    started: Started,
-    node: Node,
+struct Used {
     tool: model::ToolCall,
     content: ToolContent,
-    is_over: bool,
 }
 
 impl ToolCall {
@@ -47,126 +41,113 @@ impl ToolCall {
             gen_ai.tool.name = field::Empty,
             error.type = field::Empty,
         );
-        let inner = node.filter(|node| node.get().is_some()).map(|node| {
-            let (started, node) = (Started::of(span.clone()), std::sync::Arc::clone(node));
-            let tool = model::ToolCall { name: name.to_owned(), executed: true, ..Default::default() };
-            Box::new(Inner { started, node, tool, content: ToolContent::default(), is_over: false })
-        });
-        Self { span, inner }
+        let known = |_: &_| Used {
+            tool: model::ToolCall { name: name.to_owned(), executed: true, ..Default::default() },
+            content: ToolContent::default(),
+        };
+        Self { guard: Guard::of(span, node, known) }
     }
 
-    fn set(&mut self, set: impl FnOnce(&mut Inner)) {
-        if let Some(inner) = &mut self.inner {
-            set(inner);
-        }
+    fn set(&mut self, set: impl FnOnce(&mut model::ToolCall)) {
+        self.guard.set(|part| set(&mut part.known.tool));
     }
 
     /// The tool's `tracing` span, to do its work in. An agent that begins in it is a part of the run.
     pub fn span(&self) -> &Span {
-        &self.span
+        self.guard.span()
     }
 
     /// W3C trace context of the tool call, for whoever it asks; `None` where nobody traces. In the metadata of an Agno
     /// run, as `traceparent`, it makes that run a part of this trace.
     pub fn traceparent(&self) -> Option<String> {
-        self.inner.as_ref()?.started.traceparent()
+        self.guard.traceparent()
     }
 
     /// The provider's id of the call.
     pub fn call_id(&mut self, id: impl Into<String>) {
-        self.set(|inner| inner.tool.call_id = Some(id.into()));
+        self.set(|tool| tool.call_id = Some(id.into()));
     }
 
     /// A human was asked before it began.
     pub fn asked_human(&mut self) {
-        self.set(|inner| inner.tool.asked_human = true);
+        self.set(|tool| tool.asked_human = true);
     }
 
     /// What it was given, as JSON. Kept only where content was asked for.
     pub fn arguments(&mut self, arguments: &str) {
-        self.keep(|content| content.arguments = Some(json(arguments)));
+        self.guard.keep(|used| used.content.arguments = Some(json(arguments)));
     }
 
     /// What came out, or why it failed. Kept only where content was asked for.
     pub fn result(&mut self, result: &str) {
-        self.keep(|content| content.result = Some(json(result)));
-    }
-
-    fn keep(&mut self, keep: impl FnOnce(&mut ToolContent)) {
-        self.set(|inner| {
-            if inner.node.get().is_some_and(Core::keeps_content) {
-                keep(&mut inner.content);
-            }
-        });
+        self.guard.keep(|used| used.content.result = Some(json(result)));
     }
 
     /// An agent this tool hands work to: a part of the run, under this tool.
     pub fn agent(&self, name: &str) -> Start<'_> {
-        Start::of(RunKind::Agent, name, Some(&self.span))
+        Start::of(RunKind::Agent, name, Some(self.span()))
     }
 
     /// A team this tool hands work to.
     pub fn team(&self, name: &str) -> Start<'_> {
-        Start::of(RunKind::Team, name, Some(&self.span))
+        Start::of(RunKind::Team, name, Some(self.span()))
     }
 
     /// It did what it was to do.
     pub fn finish(mut self) {
-        self.set(Inner::end);
+        self.end();
     }
 
     /// It failed. `error_type` is one of few words, for it becomes an attribute of metrics.
     pub fn fail(mut self, error_type: &str) {
-        self.set(|inner| inner.fail(error_type));
-    }
-}
-
-impl Inner {
-    fn fail(&mut self, error_type: &str) {
-        (self.tool.failed, self.tool.error_type) = (true, Some(error_type.to_owned()));
+        self.set(|tool| (tool.failed, tool.error_type) = (true, Some(error_type.to_owned())));
         self.end();
     }
 
     fn end(&mut self) {
-        let Some(core) = self.node.get().filter(|_| !self.is_over) else { return };
-        self.is_over = true;
-        let (settings, interval) = (core.way.settings, self.started.interval());
-        let mut tool = std::mem::take(&mut self.tool);
-        tool.duration_ns = Some(interval.end_ns - interval.start_ns);
-        let content = std::mem::take(&mut self.content);
-        let mut open = core.open();
-        tool.key = open.tools.to_string();
-        open.tools += 1;
-        let response = content.result.clone().unwrap_or_else(|| Json::of(&"".into()));
-        let parts = vec![Part::ToolResponse { id: tool.call_id.clone(), response }];
-        open.say(|| Some(ChatMessage { role: "tool".to_owned(), parts }));
-        let run = &mut open.run;
-        if let Some(all) = &mut run.content {
-            all.tools = [(tool.key.clone(), content)].into();
+        if let Some(part) = self.guard.end() {
+            tell(*part);
         }
-        // For a moment the run is one that used this tool alone.
-        let usage = std::mem::take(&mut run.usage);
-        run.tools = vec![tool];
-        let (_, span_id) = self.started.ids();
-        let place = core.place(Vec::new(), vec![span_id]);
-        let measurements = metrics::parts(run, place.as_ref(), settings);
-        run.usage = usage;
-        let exemplar = metrics::exemplar_of(run, place.as_ref());
-        let told = core.told(run, measurements, SessionShare::default(), exemplar);
-        let tool = run.tools.pop().unwrap_or_default();
-        let ending = Ending::of(single::tool(run, &tool, interval, settings), interval);
-        drop(open);
-        core.way.tell(told, || self.started.end(ending));
     }
+}
+
+/// Ends the span of a tool call and counts it.
+fn tell(part: guard::Part<Used>) {
+    let guard::Part { started, node, known: Used { mut tool, content } } = part;
+    let Some(core) = node.get() else { return };
+    let (settings, interval) = (core.way.settings, started.interval());
+    tool.duration_ns = Some(interval.end_ns - interval.start_ns);
+    let mut open = core.open();
+    tool.key = open.tools.to_string();
+    open.tools += 1;
+    let response = content.result.clone().unwrap_or_else(|| Json::of(&"".into()));
+    let parts = vec![Part::ToolResponse { id: tool.call_id.clone(), response }];
+    open.say(|| Some(ChatMessage { role: "tool".to_owned(), parts }));
+    let run = &mut open.run;
+    if let Some(all) = &mut run.content {
+        all.tools = [(tool.key.clone(), content)].into();
+    }
+    // For a moment the run is one that used this tool alone.
+    let usage = std::mem::take(&mut run.usage);
+    run.tools = vec![tool];
+    let (_, span_id) = started.ids();
+    let place = core.place(Vec::new(), vec![span_id]);
+    let measurements = metrics::parts(run, place.as_ref(), settings);
+    run.usage = usage;
+    let exemplar = metrics::exemplar_of(run, place.as_ref());
+    let told = core.told(run, measurements, SessionShare::default(), exemplar);
+    let tool = run.tools.pop().unwrap_or_default();
+    let ending = Ending::of(single::tool(run, &tool, interval, settings), interval);
+    drop(open);
+    core.way.tell(told, || started.end(ending));
 }
 
 impl Drop for ToolCall {
     fn drop(&mut self) {
-        self.set(|inner| {
-            if !inner.is_over {
-                inner.tool.unfinished = true;
-                inner.fail(if panicking() { PANIC } else { CANCELLED });
-            }
+        self.set(|tool| {
+            (tool.unfinished, tool.failed) = (true, true);
+            tool.error_type = Some(guard::given_up().to_owned());
         });
+        self.end();
     }
 }

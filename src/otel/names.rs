@@ -319,7 +319,7 @@ metrics! {
     BUDGET_WINDOW_END: "agno.budget.window.end_timestamp", "s", Instrument::Gauge,
         "When the budget's window ends, in Unix time.";
     BRIDGE_UP: "agno.bridge.up", "1", Instrument::Gauge,
-        "1 while agno-otel sends.";
+        "1 while agno-otel sends, 0 with the last that it sends.";
     BRIDGE_INFO: "agno.bridge.info", "1", Instrument::Gauge,
         "Always 1; carries the version of agno-otel.";
     BRIDGE_READ: "agno.bridge.source.read_timestamp", "s", Instrument::Gauge,

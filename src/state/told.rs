@@ -12,13 +12,14 @@ use crate::otel::names;
 use crate::otel::request::Chunk;
 
 impl State {
-    /// Counts what was done and puts its spans into the outbox: all of it, or nothing. Told again under the same number, as
-    /// after a commit that failed and yet is in the file, it is nothing.
+    /// Counts what was done and puts its spans into the outbox, or counts those that found no room: all of it, or nothing.
+    /// Told again under the same number, as after a commit that failed and yet is in the file, it is nothing.
     pub fn tell<'t>(
         &mut self,
         number: Uuid,
         told: impl IntoIterator<Item = &'t Told>,
         spans: &[Chunk],
+        no_room: u64,
         thresholds: &'static [Limit],
         now_ns: u64,
     ) -> Result<(), Error> {
@@ -37,17 +38,15 @@ impl State {
                 }
                 state.ledger.add_to_session(id, more, attributes, exemplar.as_ref());
             }
+            if no_room > 0 {
+                let reason = vec![(names::BRIDGE_REASON, "no_room".to_owned())];
+                state.ledger.add(&names::BRIDGE_DROPPED, reason, no_room);
+            }
             spans.iter().try_for_each(|chunk| state.put(chunk, now_ns))?;
             state.store_sessions(now_ns)?;
             state.store_series()?;
             state.ledger.forget_runs();
             Ok(())
         })
-    }
-
-    /// Notes spans that found no room. To be stored with what is told next.
-    pub fn note_no_room(&mut self, spans: u64) {
-        let reason = vec![(names::BRIDGE_REASON, "no_room".to_owned())];
-        self.ledger.add(&names::BRIDGE_DROPPED, reason, spans);
     }
 }

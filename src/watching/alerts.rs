@@ -32,6 +32,10 @@ const ERROR_RATIO: f64 = 0.05;
 const ENOUGH_RUNS: u64 = 20;
 /// Seconds for which sources may stay unread.
 const STALE_SECONDS: u64 = 300;
+/// A bridge that was there within this and is gone without having said so is down; longer ago, nobody asks for it.
+const KNOWN: &str = "1d";
+/// Of spans that were dropped: nobody could take them, near or far. Other reasons are the far side's.
+const NO_ROOM: &str = "no_room";
 /// Seconds for which spans may wait to be delivered.
 const WAITING_SECONDS: u64 = 600;
 
@@ -378,17 +382,25 @@ impl Rules<'_> {
     fn bridge(&self) -> Vec<Alert> {
         let up = self.all_of(&names::BRIDGE_UP);
         let read = self.all_of(&names::BRIDGE_READ);
-        let dropped =
-            moved_by(&["job", &label(names::BRIDGE_REASON)], &names::BRIDGE_DROPPED, &self.with(&[]), "10m");
+        let reason = label(names::BRIDGE_REASON);
+        let dropped = |by: &[&str], matcher: String| {
+            moved_by(by, &names::BRIDGE_DROPPED, &self.with(&[matcher]), "10m")
+        };
+        let refused = dropped(&["job", &reason], format!("{reason}!={}", quoted(NO_ROOM)));
+        let no_room = dropped(&["job"], is(names::BRIDGE_REASON, NO_ROOM));
         let waiting = self.all_of(&names::BRIDGE_OUTBOX_AGE);
         vec![
             Alert {
                 name: "AgnoBridgeDown",
-                expression: format!("absent({up})"),
+                // With its last release one that ends as it was asked to says 0.
+                expression: format!(
+                    "max by (job, instance) (last_over_time({up}[{KNOWN}])) == 1\n\
+                     unless on (job, instance) {up}\nor absent_over_time({up}[{KNOWN}])"
+                ),
                 hold: "2m",
                 severity: CRITICAL,
-                summary: "No agno-otel sends metrics: every other alert is blind".to_owned(),
-                description: "It was last heard of seven minutes ago or more. Nothing is lost while its database and its state file are there."
+                summary: "{{ with $labels.instance }}agno-otel of {{ $labels.job }} ({{ . }}) sends no metrics any more, and did not say that it ends{{ else }}No agno-otel has sent metrics for a day{{ end }}".to_owned(),
+                description: "What it does not count looks like a cheap day, and other alerts are blind to it. Nothing is lost while its database and its state file are there. One that is meant to be gone is told of for a day."
                     .to_owned(),
                 search: Found::By("agno-otel check; agno-otel status"),
             },
@@ -405,15 +417,21 @@ impl Rules<'_> {
             },
             Alert {
                 name: "AgnoBridgeRefused",
-                expression: format!("{dropped} > 0"),
+                expression: format!("{refused} > 0"),
                 hold: "",
                 severity: CRITICAL,
-                summary: format!(
-                    "{{{{ $value }}}} spans of {{{{ $labels.job }}}} were {{{{ $labels.{} }}}}",
-                    label(names::BRIDGE_REASON)
-                ),
+                summary: format!("{{{{ $value }}}} spans of {{{{ $labels.job }}}} were {{{{ $labels.{reason} }}}}"),
                 description: "The far side does not take them. Refused ones are kept as dead letters.".to_owned(),
                 search: Found::By("agno-otel dead-letters list"),
+            },
+            Alert {
+                name: "AgnoBridgeNoRoom",
+                expression: format!("{no_room} > 0"),
+                hold: "",
+                severity: CRITICAL,
+                summary: "{{ $value }} spans of {{ $labels.job }} found no room and are lost".to_owned(),
+                description: "The endpoint of traces has been away until the outbox was full, or the disk of the state file is too slow or fails. Tokens and amounts are counted on.".to_owned(),
+                search: Found::By("agno-otel status"),
             },
             Alert {
                 name: "AgnoBridgeWaiting",

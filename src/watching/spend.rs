@@ -74,7 +74,7 @@ fn at_once() -> Vec<Panel> {
             unit: "percentunit",
             width: 8,
             height: 6,
-            targets: vec![Target::by(budget(&names::BUDGET_UTILIZATION), names::BUDGET_NAME)],
+            targets: vec![Target::new(budget(&names::BUDGET_UTILIZATION), budget_name())],
         },
     ]
 }
@@ -167,9 +167,17 @@ fn who() -> Vec<Panel> {
     ]
 }
 
-/// A gauge of every budget, by name.
+/// A gauge of every budget: two services may have one of the same name.
 fn budget(metric: &names::Metric) -> String {
-    format!("max by ({}) ({}{{{JOB}}})", label(names::BUDGET_NAME), series(metric))
+    of_budgets(&format!("{}{{{JOB}}}", series(metric)))
+}
+
+fn of_budgets(of: &str) -> String {
+    format!("max by (job, {}) ({of})", label(names::BUDGET_NAME))
+}
+
+fn budget_name() -> String {
+    format!("{{{{{}}}}} of {{{{job}}}}", label(names::BUDGET_NAME))
 }
 
 fn budgets() -> Vec<Panel> {
@@ -179,15 +187,15 @@ fn budgets() -> Vec<Panel> {
     let used = budget(&names::BUDGET_UTILIZATION);
     let gauge = format!("{}{{{JOB}}}", series(&names::BUDGET_USAGE));
     let burnt = |window: &str, seconds: u32| {
-        let spent =
-            format!("max by ({}) ({gauge} - min_over_time({gauge}[{window}]))", label(names::BUDGET_NAME));
+        let spent = of_budgets(&format!("{gauge} - min_over_time({gauge}[{window}])"));
         Target::new(
             format!("{spent} / {limit} * ({end} - {start}) / {seconds}"),
-            format!("{{{{{}}}}}, {window}", label(names::BUDGET_NAME)),
+            format!("{}, {window}", budget_name()),
         )
     };
     let columns = vec![
         Column { search: None, ..Column::label(names::BUDGET_NAME, "Budget") },
+        Column { search: None, ..Column::label("job", "Service") },
         Column::value("Spent of it", "percentunit"),
         Column::value("Spent", "short"),
         Column::value("Limit", "short"),

@@ -124,6 +124,19 @@ fn a_run_without_any_time_stays_in_the_window_in_which_it_was_first_seen() {
 }
 
 #[test]
+fn what_nobody_can_have_spent_leaves_a_sum_that_fits() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    // As many tokens as are believed of one call, which cost more than there are nano-dollars in 64 bits.
+    let ran = |id| Ran { id, agent: "a", team: None, at_s: DECEMBER_S, tokens: 1 << 53 };
+    count(&mut state, History::Count, DECEMBER_S, &[ran(1), ran(2), ran(3)]);
+    for limit in [Limit::Tokens(1), Limit::NanoUsd(1)] {
+        let budget = Budget { name: "b".to_owned(), scope: Scope::default(), limit, window: Window::Day };
+        assert_eq!(state.standings(&[budget], DECEMBER_S).unwrap()[0].usage, 3 << 50);
+    }
+}
+
+#[test]
 fn a_team_spends_what_its_members_do_even_where_it_comes_after_them() {
     let folder = TempDir::new().unwrap();
     let mut state = open(&folder);

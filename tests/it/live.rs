@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agno_otel::framework::Oddities;
 use agno_otel::framework::agno::Columns;
-use agno_otel::live::{self, Durable, Ended, Role, Saying, Usage};
+use agno_otel::live::{self, Durable, Ended, Flushed, Role, Saying, Usage};
 use agno_otel::model::tree::{Holder, Trace};
 use agno_otel::model::{ModelCall, Run, RunKind, RunStatus, Tokens};
 use agno_otel::otel::{Mode, Policy, TraceSpans, lines};
@@ -23,6 +23,7 @@ use crate::support::{Case, cases, gather};
 pub(crate) const TOKENS: &str = "agno.token.usage";
 /// Longer than anything here takes.
 const ENOUGH: Duration = Duration::from_mins(1);
+const ALL_KEPT: Flushed = Flushed { waiting: 0, lost: 0 };
 
 /// What came of some work in the durable way.
 struct Came {
@@ -38,6 +39,11 @@ fn durably(saying: Saying, work: impl FnOnce(&Durable)) -> Came {
     tracing::subscriber::with_default(subscriber, || work(&durable));
     let ended = durable.stop(ENOUGH);
     assert_eq!(ended, Ended { lost: 0, waiting_requests: Some(0) });
+    assert_eq!(
+        crate::watching::gauge(&receiver, "agno.bridge.up").last(),
+        Some(&0),
+        "it ends as it was asked to"
+    );
     // What was under way when it was to end is sent again: the same spans.
     let mut ids = BTreeSet::new();
     let spans = receiver.spans().into_iter().filter(|span| ids.insert(span.span_id.clone())).collect();
@@ -427,6 +433,20 @@ fn a_service_that_calls_an_agno_agent_sees_one_trace() {
     assert_eq!(agno[0].parent_span_id, came.span("execute_tool call_agno").span_id);
 }
 
+#[test]
+fn trace_context_that_is_none_leaves_a_run_that_begins_its_trace() {
+    let mut id = None;
+    let came = durably(Saying::default(), |_| {
+        let run = live::agent("Alone").traceparent("00-nonsense").start();
+        id = run.run_id();
+        run.finish();
+    });
+    let alone = came.span("invoke_agent Alone");
+    assert!(alone.parent_span_id.is_empty());
+    let trace_id: String = alone.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(id.unwrap().replace('-', ""), trace_id);
+}
+
 const SECRET: &str = "the code is 4711 and nobody else's business";
 
 fn talk() {
@@ -550,7 +570,7 @@ fn on_either_runtime_everything_is_counted_and_the_end_can_be_waited_for_within_
             while let Some(joined) = set.join_next().await {
                 joined.unwrap();
             }
-            assert!(durable.flush(ENOUGH));
+            assert_eq!(durable.flush(ENOUGH), ALL_KEPT);
             durable.stop(ENOUGH)
         });
         assert_eq!(ended, Ended { lost: 0, waiting_requests: Some(0) });
@@ -635,7 +655,7 @@ fn a_full_outbox_passes_over_spans_counts_them_and_goes_on_counting_tokens() {
     let durable = Durable::at(&state).endpoint("http://127.0.0.1:1").outbox_bytes(0).start().unwrap();
     let subscriber = tracing_subscriber::registry().with(durable.layer());
     tracing::subscriber::with_default(subscriber, || one_run(5));
-    assert!(durable.flush(Duration::MAX), "as long as it takes");
+    assert_eq!(durable.flush(Duration::MAX), ALL_KEPT, "as long as it takes");
     assert_eq!(durable.stop(Duration::ZERO).waiting_requests, Some(0));
     Durable::at(&state).endpoint(receiver.url()).start().unwrap().stop(ENOUGH);
     let all = points(&receiver.metrics());
@@ -652,6 +672,12 @@ fn what_ends_after_the_end_is_lost_and_holds_nobody_up() {
         assert_eq!(durable.stop(Duration::ZERO).lost, 0);
         run.finish();
     });
+}
+
+#[test]
+fn it_can_be_flushed_from_any_thread() {
+    fn assert_shared<T: Send + Sync>() {}
+    assert_shared::<Durable>();
 }
 
 #[test]

@@ -202,6 +202,27 @@ fn what_is_not_sampled_is_counted_all_the_same() {
 }
 
 #[test]
+fn of_a_callers_trace_flags_the_bit_of_sampling_decides() {
+    let of_caller = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    // Random trace ids (03), bits nobody knows yet, and a later version that says more.
+    let sampled = ["00-?-01", "00-?-03", "00-?-ff", "01-?-05-more"].map(|shape| (shape, true));
+    let not_sampled = ["00-?-00", "00-?-02", "00-?-fe", "01-?-04-01"].map(|shape| (shape, false));
+    for (shape, is_sampled) in sampled.into_iter().chain(not_sampled) {
+        let own = Own::sampling(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+        let layer = live::direct(&own.tracers, &own.meters, Saying::default());
+        let handed_on = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let run = live::agent("Called").traceparent(shape.replace('?', of_caller)).start();
+            let handed_on = run.traceparent().unwrap();
+            run.finish();
+            handed_on
+        });
+        assert_eq!(own.spans().len(), usize::from(is_sampled), "{shape}");
+        assert!(handed_on.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{shape}: {handed_on}");
+        assert!(handed_on.ends_with(if is_sampled { "-01" } else { "-00" }), "{shape}: {handed_on}");
+    }
+}
+
+#[test]
 fn of_two_that_would_count_one_does() {
     let own = [Own::sampling(Sampler::AlwaysOn), Own::sampling(Sampler::AlwaysOn)];
     let [first, second] = own.each_ref().map(|own| live::metrics(&own.meters, Saying::default()));

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::following::{Place, expected_spans, received_spans, tokens, usage, wait_until};
+use crate::state_failures::{begun_at, beside, now_s, spends};
 use crate::support::canaries;
 use crate::support::client::{Serving, exchange, listening};
 use crate::support::program::{agno_otel, run};
@@ -134,6 +135,27 @@ fn a_run_that_is_in_a_followed_database_too_counts_once() {
     serving.stop();
     assert_eq!(usage(&receiver), 2 * truth);
     assert_eq!(received_spans(&receiver), expected_spans(&place.database));
+}
+
+#[test]
+fn what_may_have_been_handed_over_before_an_older_state_file_was_put_back_is_sent_and_not_counted() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let truth = tokens(&place.database);
+    let serving = serve(&receiver, &place, &[]);
+    assert_eq!(serving.post(copy(0)).counts(), (1, 0, 0));
+    wait_until("its spend", || spends(&receiver) == [truth]);
+    serving.stop();
+    // More was sent than this file knows of.
+    let at_s = now_s();
+    std::fs::write(beside(&place.state(), ".lock"), format!("another-instance {at_s}000000000\n")).unwrap();
+    let serving = serve(&receiver, &place, &[]);
+    let [before, after] = [(1, at_s), (2, at_s + 3600)].map(|(number, at_s)| begun_at(&copy(number), at_s));
+    assert_eq!(serving.post(format!("{before}\n{after}")).counts(), (2, 0, 0));
+    let all = 3 * expected_spans(&place.database).len();
+    wait_until("the spans of all", || received_spans(&receiver).len() == all);
+    wait_until("the spend of the later", || spends(&receiver).last() == Some(&truth));
+    serving.stop();
+    assert_eq!(spends(&receiver), [truth, truth]);
 }
 
 #[test]

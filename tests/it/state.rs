@@ -12,6 +12,8 @@ use agno_otel::source::Spot;
 use agno_otel::state::State;
 use agno_otel::state::counted::Patience;
 use agno_otel::state::glance::Window;
+use agno_otel::state::past::Contact;
+use agno_otel::state::posted::POSTED;
 use agno_otel::state::records::{History, PartId};
 use agno_otel::{Intake, Record};
 use tempfile::TempDir;
@@ -37,15 +39,19 @@ fn see(state: &mut State, part: PartId, at: u64, record: &Record, history: Histo
 
 /// Counts everything that is due, of which these are all records. Returns how many families that were.
 fn count(state: &mut State, records: &[&Record]) -> usize {
-    let due = state.due(RECEIVED_NS, 9).unwrap();
+    count_at(state, records, PATIENCE, RECEIVED_NS)
+}
+
+fn count_at(state: &mut State, records: &[&Record], patience: Patience, now_ns: u64) -> usize {
+    let due = state.due(now_ns, 9).unwrap();
     for family in &due {
         let mut intake = Intake::default();
         for record in records {
             intake.accept(record);
         }
-        let gathered = intake.finish(RECEIVED_NS);
+        let gathered = intake.finish(now_ns);
         let said = (&Resource::default(), Settings::default());
-        state.count(&[(*family, gathered)], said, PATIENCE, RECEIVED_NS).unwrap();
+        state.count(&[(*family, gathered)], said, patience, now_ns).unwrap();
     }
     due.len()
 }
@@ -101,6 +107,92 @@ fn history_stays_history_when_something_new_comes_before_it_was_counted() {
     see(&mut state, part, 1, &grown, History::Count);
     count(&mut state, &[&grown, &new]);
     assert_eq!(tokens(&mut state), 10);
+}
+
+/// A record with one thing in it said otherwise.
+fn with(record: &Record, from: &str, to: &str) -> Record {
+    let json = String::from_utf8(record.json.clone()).unwrap();
+    assert!(json.contains(from));
+    Record { json: json.replace(from, to).into_bytes(), columns: Columns::default() }
+}
+
+#[test]
+fn history_that_is_skipped_is_never_sent_though_its_parent_is_waited_for() {
+    const HOUR_NS: u64 = 3600 * 1_000_000_000;
+    let (folder, patience) = (TempDir::new().unwrap(), Patience { parent_ns: HOUR_NS, end_ns: HOUR_NS });
+    let orphan = record("77777777-7777-4777-8777-777777777777", 9);
+    let orphan = with(&orphan, "\"agent_id\"", "\"parent_run_id\": \"nobody\", \"agent_id\"");
+    let mut state = open(&folder);
+    let part = state.part("agno.db\nagno_runs", "").unwrap();
+    see(&mut state, part, 1, &orphan, History::Skip);
+    assert_eq!(count_at(&mut state, &[&orphan], patience, RECEIVED_NS), 1);
+    // Seen again, and long after anybody waits for it.
+    see(&mut state, part, 1, &orphan, History::Count);
+    count_at(&mut state, &[&orphan], patience, RECEIVED_NS + 2 * HOUR_NS);
+    assert_eq!((tokens(&mut state), state.oldest(usize::MAX).unwrap().chunks.len()), (0, 0));
+}
+
+/// Marks more as sent than the state file knows of, as if a copy from before had been put back.
+fn put_back(folder: &TempDir) {
+    std::fs::write(folder.path().join("state.db.lock"), format!("another-instance {RECEIVED_NS}\n")).unwrap();
+}
+
+#[test]
+fn in_an_older_state_file_what_was_due_keeps_its_place_and_is_read_anew() {
+    let folder = TempDir::new().unwrap();
+    let counted = with(&record("11111111-1111-4111-8111-111111111111", 5), "\"s\"", "\"another\"");
+    let due = record("22222222-2222-4222-8222-222222222222", 7);
+    let mut state = open(&folder);
+    let [table, posted] = ["agno.db\nagno_runs", POSTED].map(|name| state.part(name, "").unwrap());
+    see(&mut state, table, 1, &counted, History::Count);
+    count(&mut state, &[&counted]);
+    see(&mut state, table, 2, &due, History::Count);
+    see(&mut state, posted, 3, &due, History::Count);
+    drop(state);
+    put_back(&folder);
+    let state = open(&folder);
+    let lengths: Vec<(u64, u32)> =
+        state.seen(table).unwrap().iter().map(|seen| (seen.at, seen.length)).collect();
+    assert_eq!(lengths, [(1, u32::try_from(counted.json.len()).unwrap()), (2, 0)]);
+    assert_eq!(state.unfinished(table).unwrap(), [2], "the next look reads it");
+    assert_eq!(state.seen(posted).unwrap(), [], "nobody could read it again");
+}
+
+#[test]
+fn in_an_older_state_file_what_another_process_reads_stays_with_it() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    let all = [("alone", Contact::Had), ("beside", Contact::Shared), ("not ours", Contact::Lost)];
+    for (source, contact) in all {
+        state.set_contact(source, contact).unwrap();
+    }
+    drop(state);
+    put_back(&folder);
+    let state = open(&folder);
+    let contacts = all.map(|(source, _)| state.contact(source).unwrap());
+    assert_eq!(contacts, [Contact::None, Contact::Shared, Contact::Lost]);
+    // What was ours alone is met anew: what may have been counted is only sent.
+    let of = |source, began_ns| state.past(source, History::Skip.into()).unwrap().of(Some(began_ns));
+    let later_ns = RECEIVED_NS + 3600 * 1_000_000_000;
+    assert_eq!([of("alone", 1), of("alone", later_ns)], [History::Traces, History::Count]);
+    assert_eq!([of("not ours", 1), of("not ours", later_ns)], [History::Skip, History::Skip]);
+}
+
+#[test]
+fn an_older_copy_is_told_by_what_was_shown_to_a_scraper_since() {
+    let folder = TempDir::new().unwrap();
+    let [file, copy] = ["state.db", "copy.db"].map(|name| folder.path().join(name));
+    let shown = |at_ns| {
+        let mut state = open(&folder);
+        state.scrape(at_ns, 0).unwrap();
+        state.instance_id().to_owned()
+    };
+    let instance = shown(RECEIVED_NS);
+    std::fs::copy(&file, &copy).unwrap();
+    assert_eq!(shown(RECEIVED_NS + 1), instance);
+    assert_eq!(open(&folder).instance_id(), instance);
+    std::fs::copy(&copy, &file).unwrap();
+    assert_ne!(open(&folder).instance_id(), instance);
 }
 
 #[test]
@@ -177,7 +269,7 @@ fn what_is_told_again_after_a_commit_of_which_nobody_knows_is_counted_once() {
     let [first, second] = [1, 2].map(uuid::Uuid::from_u128);
     for (number, tokens, total) in [(first, 5, 5), (first, 5, 5), (second, 7, 12), (second, 7, 12)] {
         let mut state = open(&folder);
-        state.tell(number, &told(tokens), &[], &[], RECEIVED_NS).unwrap();
+        state.tell(number, &told(tokens), &[], 0, &[], RECEIVED_NS).unwrap();
         let counted: u64 = state.ledger().counters(&names::TOKEN_USAGE).map(|(_, tokens)| tokens).sum();
         assert_eq!(counted, total);
     }

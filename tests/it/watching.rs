@@ -123,6 +123,29 @@ workflow = "Daily"
 }
 
 #[test]
+fn budgets_of_one_name_in_two_services_are_told_apart() {
+    let [(_, spend), _, (_, alerts)] = exported(&[], &[]);
+    let mut asked = 0;
+    for line in [&spend, &alerts].into_iter().flat_map(|text| text.lines()) {
+        for (at, _) in line.match_indices(" by (").filter(|(at, _)| line[*at..].contains("agno_budget_")) {
+            let by = &line[at..at + line[at..].find(')').unwrap()];
+            let of = &line[at + by.len()..];
+            if of.starts_with(") (agno_budget_") {
+                assert!(by.contains("job"), "{line}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 10, "{asked}");
+    // And are called by both.
+    assert_eq!(
+        spend.matches("\"{{agno_budget_name}} of {{job}}").count(),
+        4,
+        "the gauge and three burn rates"
+    );
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_said() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("missing");
@@ -131,7 +154,7 @@ fn a_folder_that_is_not_there_is_said() {
 }
 
 /// The values of a gauge, as they came.
-fn gauge(receiver: &Receiver, name: &str) -> Vec<i64> {
+pub(crate) fn gauge(receiver: &Receiver, name: &str) -> Vec<i64> {
     let of = |value: &Value| match value {
         Value::Number(number) => *number,
         other @ Value::Histogram { .. } => panic!("{other:?}"),
@@ -156,6 +179,31 @@ fn a_source_that_cannot_be_read_is_seen_in_what_is_sent() {
         gauge(&receiver, "agno.bridge.source.read_timestamp").last() > Some(&first)
     });
     stop(child, 143);
+}
+
+#[test]
+fn who_ends_as_it_was_asked_to_says_so_and_who_dies_does_not() {
+    let (place, receiver) = (Place::of(TEAM), Receiver::start());
+    let up = || gauge(&receiver, "agno.bridge.up").last().copied();
+    let start =
+        || follow(&receiver.url(), &place.state(), &[&place.database], &[]).spawn().map(Running).unwrap();
+    let child = start();
+    wait_until("it is up", || up() == Some(1));
+    stop(child, 143);
+    assert_eq!(up(), Some(0));
+    let mut child = start();
+    wait_until("it is up again", || up() == Some(1));
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    assert_eq!(up(), Some(1));
+    // What is over at once is not waited for.
+    let state = place.folder.path().join("another.db");
+    for more in [vec![], vec!["--state", state.to_str().unwrap()]] {
+        let mut send = agno_otel(["send", "--endpoint", &receiver.url()]);
+        run(send.arg(&place.database).args(more)).expect_code(0);
+        assert_eq!(up(), Some(0));
+        receiver.metrics();
+    }
 }
 
 #[test]

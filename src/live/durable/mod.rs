@@ -5,11 +5,14 @@
 //! from.
 
 mod queue;
+#[cfg(test)]
+mod tests;
+mod trouble;
 mod work;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -39,6 +42,8 @@ const DROP_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_hours(24 * 365);
 /// A thread that is asked to end within a time may need this much longer to say that it did.
 const GRACE: Duration = Duration::from_millis(500);
+/// How often metrics are sent at most: each time is a commit, a request and another commit.
+const SHORTEST_METRICS_EVERY: Duration = Duration::from_millis(10);
 /// How often metrics are sent.
 const METRICS_EVERY: Duration = Duration::from_secs(15);
 /// Bytes of spans that may wait, as `run --outbox-limit` has it by default.
@@ -95,9 +100,9 @@ pub struct Setup {
 /// some milliseconds later; [`flush`](Self::flush) waits for it. A kill before that loses both, never one of them. What is
 /// under way at a kill has not ended, and is not told of.
 ///
-/// **What is not.** If the disk holds commits up for so long that 16,384 guards ended meanwhile, one that ends waits for a
-/// second and is then lost: [`Ended::lost`]. If the outbox is full, further spans are passed over, and counted in
-/// `agno.bridge.dropped`; counts go on.
+/// **What is not.** If the disk holds commits up for so long that 16,384 guards ended meanwhile, or 64 MiB of their spans wait,
+/// one that ends waits for a second. Then one beyond the number is lost: [`Ended::lost`]; of one beyond the bytes the span is
+/// passed over. So are further spans if the outbox is full. These are counted in `agno.bridge.dropped`; counts go on.
 ///
 /// Dropped, it [stops](Self::stop) within 5 s.
 #[derive(Debug)]
@@ -106,8 +111,19 @@ pub struct Durable {
     way: Arc<Way>,
     queue: Arc<Queue>,
     stop: watch::Sender<Option<Instant>>,
-    ended: Receiver<Option<u64>>,
+    /// For one thread alone, though others flush.
+    ended: Mutex<Receiver<Option<u64>>>,
     is_stopped: bool,
+}
+
+/// What became of all that had ended when [`Durable::flush`] was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it says whether all is on disk"]
+pub struct Flushed {
+    /// Guards that ended, and are not on disk yet.
+    pub waiting: u64,
+    /// Guards that ended and could not be kept, ever since the start.
+    pub lost: u64,
 }
 
 /// How it ended.
@@ -140,8 +156,10 @@ impl Durable {
         traces(self.tracers.tracer_with_scope(scope())).and_then(Runs::of(Arc::clone(&self.way)))
     }
 
-    /// Waits until everything that ended before is on disk, for at most this long. False: not all of it is.
-    pub fn flush(&self, limit: Duration) -> bool {
+    /// Waits until everything that ended before is on disk, for at most this long.
+    ///
+    /// All of it is where both figures of the answer are 0. What was lost stays lost, so it does not wait for that.
+    pub fn flush(&self, limit: Duration) -> Flushed {
         self.queue.wait_until_kept(limit.min(LONGEST_WAIT))
     }
 
@@ -158,7 +176,8 @@ impl Durable {
         let limit = limit.min(LONGEST_WAIT);
         let until = Instant::now() + limit;
         self.stop.send_replace(Some(until));
-        let waiting_requests = self.ended.recv_timeout(limit + GRACE).ok().flatten();
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let waiting_requests = ended.recv_timeout(limit + GRACE).ok().flatten();
         self.queue.close();
         Ended { lost: self.queue.lost(), waiting_requests }
     }
@@ -195,9 +214,9 @@ impl Setup {
         Self { saying, ..self }
     }
 
-    /// How often metrics are sent; every 15 s, unless another time is said.
+    /// How often metrics are sent; every 15 s, unless another time is said. Less than 10 ms is 10 ms.
     pub fn metrics_every(self, metrics_every: Duration) -> Self {
-        Self { metrics_every, ..self }
+        Self { metrics_every: metrics_every.max(SHORTEST_METRICS_EVERY), ..self }
     }
 
     /// Bytes of spans that may wait in the file; a gigabyte, unless something else is said.
@@ -247,7 +266,7 @@ impl Setup {
             .with_span_limits(limits)
             .with_span_processor(queue::Processor::of(Arc::clone(&queue)))
             .build();
-        let to = To::Durable(Arc::clone(&queue));
+        let (to, ended) = (To::Durable(Arc::clone(&queue)), Mutex::new(ended));
         let way = Arc::new(Way { settings, prices: Prices::default(), to });
         Ok(Durable { tracers, way, queue, stop, ended, is_stopped: false })
     }

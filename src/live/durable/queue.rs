@@ -5,24 +5,59 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::Context;
+use opentelemetry::trace::Status;
+use opentelemetry::{Array, Context, KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use super::Flushed;
 use crate::ledger::Told;
 
-/// Guards that may wait to be kept: tens of megabytes, and seconds of commits.
-const MAX_WAITING: usize = 16_384;
+/// Guards that may wait to be kept: tens of megabytes without content, and seconds of commits.
+pub(super) const MAX_WAITING: usize = 16_384;
+/// Bytes of spans that may wait to be kept: with content, one may be a megabyte. One that is larger than this may wait alone.
+pub(super) const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// How long one that ends waits for room.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// What ended: a span, what it counts, or both.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Item {
     pub(super) span: Option<SpanData>,
     pub(super) told: Option<Told>,
+    /// It had a span, for which there was no room.
+    pub(super) is_passed_over: bool,
+    pub(super) bytes: usize,
+}
+
+impl Item {
+    fn of(span: SpanData, told: Option<Told>) -> Self {
+        Self { bytes: bytes(&span), span: Some(span), told, is_passed_over: false }
+    }
+
+    /// What it counts is small.
+    fn pass_over(&mut self) {
+        (self.span, self.is_passed_over, self.bytes) = (None, true, 0);
+    }
+}
+
+/// What a span takes in memory, near enough: of texts, all.
+fn bytes(span: &SpanData) -> usize {
+    let of_value = |value: &Value| match value {
+        Value::String(text) => text.as_str().len(),
+        Value::Array(Array::String(texts)) => {
+            texts.iter().map(|text| size_of_val(text) + text.as_str().len()).sum()
+        }
+        _ => 0,
+    };
+    let of_attributes = |all: &[KeyValue]| {
+        let texts = all.iter().map(|own| own.key.as_str().len() + of_value(&own.value));
+        size_of_val(all) + texts.sum::<usize>()
+    };
+    let events = span.events.iter().map(|event| size_of_val(event) + of_attributes(&event.attributes));
+    let status = if let Status::Error { description } = &span.status { description.len() } else { 0 };
+    size_of_val(span) + of_attributes(&span.attributes) + events.sum::<usize>() + status
 }
 
 /// What ended and is not kept yet.
@@ -42,7 +77,15 @@ struct Waiting {
     put: u64,
     done: u64,
     lost: u64,
+    /// Of all that are neither kept nor lost, those that were taken too.
+    bytes: usize,
     is_closed: bool,
+}
+
+impl Waiting {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        bytes == 0 || self.bytes == 0 || self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES
+    }
 }
 
 thread_local! {
@@ -61,21 +104,25 @@ impl Queue {
         end();
         // Nobody traces, or the span is not recorded.
         if let Some(told) = TOLD.with(RefCell::take) {
-            self.put(Item { span: None, told: Some(told) });
+            self.put(Item { told: Some(told), ..Item::default() });
         }
     }
 
-    fn put(&self, item: Item) {
-        let mut waiting = self.lock();
-        if waiting.items.len() >= MAX_WAITING && !waiting.is_closed {
-            let is_full = |waiting: &mut Waiting| waiting.items.len() >= MAX_WAITING && !waiting.is_closed;
-            let waited = self.moved.wait_timeout_while(waiting, ROOM_WITHIN, is_full);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    fn put(&self, mut item: Item) {
+        let is_full = |waiting: &mut Waiting| {
+            let has_room = waiting.items.len() < MAX_WAITING && waiting.has_room_for(item.bytes);
+            !has_room && !waiting.is_closed
+        };
+        let waited = self.moved.wait_timeout_while(self.lock(), ROOM_WITHIN, is_full);
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         if waiting.is_closed || waiting.items.len() >= MAX_WAITING {
             waiting.lost += 1;
             return;
         }
+        if !waiting.has_room_for(item.bytes) {
+            item.pass_over();
+        }
+        waiting.bytes += item.bytes;
         waiting.items.push_back(item);
         waiting.put += 1;
         drop(waiting);
@@ -99,19 +146,21 @@ impl Queue {
         }
     }
 
-    /// So many that were taken are kept.
-    pub(super) fn kept(&self, count: usize) {
-        self.lock().done += count as u64;
+    /// So many that were taken are kept, and of so many bytes.
+    pub(super) fn kept(&self, count: usize, bytes: usize) {
+        let mut waiting = self.lock();
+        waiting.done += count as u64;
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        drop(waiting);
         self.moved.notify_all();
     }
 
-    pub(super) fn wait_until_kept(&self, limit: Duration) -> bool {
+    pub(super) fn wait_until_kept(&self, limit: Duration) -> Flushed {
         let waiting = self.lock();
         let put = waiting.put;
-        let until = Instant::now() + limit;
-        let left = until.saturating_duration_since(Instant::now());
-        let waited = self.moved.wait_timeout_while(waiting, left, |waiting| waiting.done < put);
-        waited.unwrap_or_else(PoisonError::into_inner).0.done >= put
+        let waited = self.moved.wait_timeout_while(waiting, limit, |waiting| waiting.done < put);
+        let waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        Flushed { waiting: put.saturating_sub(waiting.done), lost: waiting.lost }
     }
 
     /// Takes nothing more.
@@ -143,7 +192,7 @@ impl SpanProcessor for Processor {
     fn on_start(&self, _span: &mut Span, _context: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        self.queue.put(Item { span: Some(span), told: TOLD.with(RefCell::take) });
+        self.queue.put(Item::of(span, TOLD.with(RefCell::take)));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::queue::{Item, Queue};
+use super::trouble::Trouble;
 use crate::clock::Clock;
 use crate::delivery::{self, Delivery};
 use crate::error::Chain;
@@ -48,12 +49,15 @@ pub(super) struct Work {
 
 /// What was taken from the queue and is to be committed.
 #[derive(Debug, Default)]
-struct Batch {
+pub(super) struct Batch {
     /// What it is known by in the state file, should it be committed again.
     number: Uuid,
     told: Vec<Told>,
     spans: Vec<Chunk>,
+    /// Spans for which the queue had no room.
+    passed_over: u64,
     count: usize,
+    bytes: usize,
 }
 
 /// What outlives a state file that has to be opened again.
@@ -62,15 +66,15 @@ struct Ways {
     metrics: Delivery,
     batch: RefCell<Batch>,
     is_full: Cell<bool>,
+    trouble: RefCell<Trouble>,
 }
 
 impl Work {
     /// Works until it is to stop. Returns how many requests wait, if that is known.
     pub(super) async fn until_stopped(self, state: State, spans: Delivery, metrics: Delivery) -> Option<u64> {
-        let (batch, is_full) = Default::default();
-        let mut ways = Ways { spans, metrics, batch, is_full };
+        let (batch, is_full, trouble) = Default::default();
+        let mut ways = Ways { spans, metrics, batch, is_full, trouble };
         let mut opened = Some(state);
-        let mut is_told = false;
         loop {
             let worked = match opened.take().map_or_else(|| State::open(&self.path), Ok) {
                 Ok(state) => self.work(state, &mut ways).await,
@@ -81,9 +85,8 @@ impl Work {
                 Err(error) => error,
             };
             // What was taken from the queue is still there to be committed.
-            if !is_told {
-                warn!(error = %Chain(&error), "what ended cannot be kept now; it waits in memory");
-                is_told = true;
+            if let Some(failures) = ways.trouble.get_mut().failed(Instant::now()) {
+                warn!(failures, error = %Chain(&error), "what ended cannot be kept now; it waits in memory");
             }
             if self.must_end() {
                 return None;
@@ -99,8 +102,8 @@ impl Work {
     async fn work(&self, state: State, ways: &mut Ways) -> Result<u64, release::Error> {
         let state = RefCell::new(state);
         let books = Books { state: &state, resource: &self.resource, budgets: &[], clock: Clock::System };
-        let Ways { spans, metrics, batch, is_full } = ways;
-        let kept = Kept { work: self, books, batch, is_full };
+        let Ways { spans, metrics, batch, is_full, trouble } = ways;
+        let kept = Kept { work: self, books, batch, is_full, trouble };
         kept.look_for_room()?;
         let mut stopping = self.stopping.clone();
         let works = async {
@@ -123,7 +126,7 @@ impl Work {
         let last = async {
             spans.set_patience(Duration::ZERO);
             if release::settle(&books, metrics).await?.is_none() {
-                release::newest(&books, metrics).await?;
+                release::last(&books, metrics).await?;
             }
             let mut reported = spans.report.traces.clone();
             while deliver(&books, spans, &mut reported).await? == Delivered::Some {}
@@ -138,11 +141,12 @@ impl Work {
 }
 
 /// Keeps what ended in a state file.
-struct Kept<'w> {
-    work: &'w Work,
-    books: Books<'w>,
-    batch: &'w RefCell<Batch>,
-    is_full: &'w Cell<bool>,
+pub(super) struct Kept<'w> {
+    pub(super) work: &'w Work,
+    pub(super) books: Books<'w>,
+    pub(super) batch: &'w RefCell<Batch>,
+    pub(super) is_full: &'w Cell<bool>,
+    pub(super) trouble: &'w RefCell<Trouble>,
 }
 
 impl Kept<'_> {
@@ -157,7 +161,7 @@ impl Kept<'_> {
     }
 
     /// Commits what ended, some of it at a time. Returns how much it was.
-    fn commit(&self) -> Result<usize, state::Error> {
+    pub(super) fn commit(&self) -> Result<usize, state::Error> {
         let mut batch = self.batch.borrow_mut();
         if batch.count == 0 {
             *batch = Batch::of(self.work.queue.take(BATCH), &self.work.resource);
@@ -168,17 +172,26 @@ impl Kept<'_> {
         let mut state = self.books.state.borrow_mut();
         let thresholds = self.work.settings.thresholds;
         let now_ns = self.books.clock.now_ns();
+        // Until it is committed the batch is as it was, to be committed again.
+        let (mut spans, mut no_room) = (batch.spans.as_slice(), batch.passed_over);
         if self.is_full.get() {
-            state.note_no_room(batch.spans.iter().map(|chunk| chunk.items).sum());
-            batch.spans.clear();
+            no_room += spans.iter().map(|chunk| chunk.items).sum::<u64>();
+            spans = &[];
         }
-        state.tell(batch.number, &batch.told, &batch.spans, thresholds, now_ns)?;
+        state.tell(batch.number, &batch.told, spans, no_room, thresholds, now_ns)?;
         for (session, threshold) in state.ledger().take_crossed() {
             warn!(session, threshold = threshold.text(), "a session passed a threshold");
         }
-        let count = std::mem::take(&mut *batch).count;
-        self.work.queue.kept(count);
+        let Batch { count, bytes, .. } = std::mem::take(&mut *batch);
+        self.work.queue.kept(count, bytes);
+        self.note_well();
         Ok(count)
+    }
+
+    fn note_well(&self) {
+        if self.trouble.borrow_mut().is_over() {
+            info!("what ended is kept again");
+        }
     }
 
     async fn keep_house(&self) -> Result<(), release::Error> {
@@ -187,6 +200,8 @@ impl Kept<'_> {
             self.look_for_room()?;
             let quiet_since_ns = self.books.clock.now_ns().saturating_sub(release::QUIET_NS);
             self.books.state.borrow_mut().close_sessions(quiet_since_ns)?;
+            // Nothing may have ended meanwhile.
+            self.note_well();
         }
     }
 
@@ -202,10 +217,12 @@ impl Kept<'_> {
 }
 
 impl Batch {
-    fn of(items: Vec<Item>, resource: &Resource) -> Self {
+    pub(super) fn of(items: Vec<Item>, resource: &Resource) -> Self {
         let count = items.len();
-        let (mut told, mut spans) = (Vec::new(), Vec::new());
+        let (mut told, mut spans, mut passed_over, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         for item in items {
+            passed_over += u64::from(item.is_passed_over);
+            bytes += item.bytes;
             told.extend(item.told);
             spans.extend(item.span.map(|mut span| {
                 // A clock that was set back while it was under way.
@@ -214,7 +231,7 @@ impl Batch {
             }));
         }
         let spans = if spans.is_empty() { Vec::new() } else { trace_chunks(spans, resource) };
-        Self { number: Uuid::new_v4(), told, spans, count }
+        Self { number: Uuid::new_v4(), told, spans, passed_over, count, bytes }
     }
 }
 
