@@ -72,7 +72,7 @@ enum Command {
     Status(status::Arguments),
     /// Requests the endpoint refused, kept by run: list them, try them again, forget them.
     DeadLetters(status::Letters),
-    /// Show runs as waterfalls in the terminal. Sends nothing.
+    /// Show databases as their sessions, sessions as their runs, runs as waterfalls, and search. Sends nothing.
     Show(show::Arguments),
     /// Say what runs cost: tokens × price = amount, by model. Sends nothing.
     Bill(bill::Arguments),

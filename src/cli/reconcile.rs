@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::named::Names;
-use super::summary::{counted, grouped};
+use super::summary::counted;
 use super::{Ended, Sources};
 use crate::clock::Clock;
 use crate::config::File;
-use crate::export::print::table;
+use crate::export::print::{grouped, table};
 use crate::framework::agno::reconcile::{Account, Amount, Rule, RunLine, StatedSession, stated_sessions};
 use crate::framework::{Oddities, agno};
 use crate::source::Location;

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::send::Sent;
 use crate::delivery;
+use crate::export::print::{dollars, grouped};
 use crate::intake::Unpriced;
 use crate::model::Cost;
-use crate::model::cost::{self, NANO_PER_USD, usd};
+use crate::model::cost::{self, usd};
 use crate::model::tokens::CLASSES;
 
 /// How many models without a price are named.
@@ -114,7 +115,7 @@ impl Summary<'_> {
 }
 
 /// An amount, whose it is, and whether it is surely so.
-fn of_cost(cost: &Cost) -> String {
+pub(super) fn of_cost(cost: &Cost) -> String {
     let about = if cost.is_estimate { ", in part estimated" } else { "" };
     let by = match cost.source {
         cost::PROVIDER => "as the provider states",
@@ -127,7 +128,7 @@ fn of_cost(cost: &Cost) -> String {
 }
 
 /// How many tokens have no known price, and the models they were most spent on.
-fn of_unpriced(unpriced: &Unpriced) -> String {
+pub(super) fn of_unpriced(unpriced: &Unpriced) -> String {
     let mut models: Vec<(&str, u64)> = Vec::new();
     for ((provider, model), tokens) in unpriced {
         models.push((if model.is_empty() { provider } else { model }, *tokens));
@@ -138,25 +139,6 @@ fn of_unpriced(unpriced: &Unpriced) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let tokens = models.iter().map(|(_, tokens)| *tokens).fold(0, u64::saturating_add);
     format!("{} of {}{more}: no price is known", counted(tokens, "token"), named.join(", "))
-}
-
-/// Nano-dollars as dollars: to the cent, or as far as it takes to see two digits of them.
-pub(super) fn dollars(nano_usd: u64) -> String {
-    let (whole, nano) = (nano_usd / NANO_PER_USD, nano_usd % NANO_PER_USD);
-    if nano_usd >= NANO_PER_USD || nano_usd == 0 {
-        let cents = (nano + NANO_PER_USD / 200) / (NANO_PER_USD / 100);
-        return format!("${}.{:02}", grouped(whole + cents / 100), cents % 100);
-    }
-    let digits = format!("{nano:09}");
-    let zeros = digits.len() - digits.trim_start_matches('0').len();
-    let shown = (zeros + 2).clamp(2, digits.len());
-    let step = 10_u64.pow(u32::try_from(digits.len() - shown).unwrap_or(0));
-    let rounded = (nano + step / 2) / step;
-    if rounded >= 10_u64.pow(u32::try_from(shown).unwrap_or(0)) {
-        "$1.00".to_owned()
-    } else {
-        format!("$0.{rounded:0shown$}")
-    }
 }
 
 /// What became of one signal's requests, a line for each thing that did.
@@ -184,47 +166,4 @@ fn of_signal(what: &str, sent: &delivery::Sent, target: &str, line: &mut impl Fn
 pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
-}
-
-/// A number with its thousands apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && place % 3 == first {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dollars_are_shown_to_the_cent_or_to_two_digits() {
-        for (nano_usd, shown) in [
-            (0, "$0.00"),
-            (1, "$0.000000001"),
-            (109_500, "$0.00011"),
-            (4_200_000, "$0.0042"),
-            (12_345_678, "$0.012"),
-            (999_999_999, "$1.00"),
-            (994_999_999, "$0.99"),
-            (1_234_567_890, "$1.23"),
-            (9_999_999_999, "$10.00"),
-            (1_234_567_890_000_000, "$1,234,567.89"),
-        ] {
-            assert_eq!(dollars(nano_usd), shown, "{nano_usd}");
-        }
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let shown: Vec<String> = [0, 12, 123, 1_234, 123_456, 1_234_567].into_iter().map(grouped).collect();
-        assert_eq!(shown, ["0", "12", "123", "1,234", "123,456", "1,234,567"]);
-    }
 }

@@ -17,8 +17,12 @@ pub(super) fn spinner() -> ProgressBar {
     progress
 }
 
-/// Columns of the terminal that standard output is, if it is one.
+/// Columns that the variable COLUMNS says, else those of the terminal that standard output is, if it is one.
 pub(super) fn columns() -> Option<usize> {
+    let said = super::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
+    if let Some(columns) = said.filter(|columns| *columns > 0) {
+        return Some(columns);
+    }
     let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
     Some(usize::from(columns)).filter(|columns| *columns > 0)
 }

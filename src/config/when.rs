@@ -53,10 +53,12 @@ fn nanoseconds(length: Duration) -> u64 {
 
 /// A time as text, to the second, in UTC; as [`parse`] reads it.
 pub fn text(at_ns: u64) -> String {
-    /// The last second of the year 9999.
-    const LAST_S: u64 = 253_402_300_799;
-    let at = Duration::from_secs((at_ns / 1_000_000_000).min(LAST_S));
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + at).to_string()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at_ns / 1_000_000_000)).to_string()
+}
+
+/// The same to the nanosecond.
+pub fn text_ns(at_ns: u64) -> String {
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(at_ns)).to_string()
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
-//! A trace as text: for `show`, for `demo`, and for every snapshot test.
+//! What terminals get: tables, traces as waterfalls, and text made plain. Snapshot tests get outlines.
+
+mod table;
+mod waterfall;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::model::cost::NANO_PER_USD;
 use crate::otel::Line;
+pub use table::{Cell, Column, Table, Tone};
+pub use waterfall::waterfall;
 
-/// Columns of the bar that shows when a span ran, where there is room.
-const BAR_COLUMNS: usize = 32;
-/// A bar narrower than this says nothing, and is left out.
-const MIN_BAR_COLUMNS: usize = 8;
-/// A label wider than this is cut in the waterfall.
-const MAX_LABEL_COLUMNS: usize = 60;
-/// A label is not cut below this.
+/// The first column of a table is cut to this where the others need the room.
 const MIN_LABEL_COLUMNS: usize = 20;
+/// What the five disjoint classes of tokens are called above their columns, in their order.
+pub const CLASS_HEADINGS: [&str; 5] = ["input", "cached", "written", "output", "reasoning"];
 const DURATION_COLUMNS: usize = 9;
-const GAP: &str = "  ";
 
 /// Paints parts of a line; without colour it changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,62 +35,6 @@ impl Paint {
             Self::Plain => text.to_owned(),
             Self::Ansi => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
         }
-    }
-}
-
-/// A trace as a waterfall: name, duration, when it ran, what it spent; no wider than so many columns, if that can be.
-///
-/// A `~` before the duration marks times known to the second only.
-pub fn waterfall(lines: &[Line], paint: Paint, columns: Option<usize>) -> String {
-    let Some(root) = lines.first() else {
-        return String::new();
-    };
-    let (start, end) = (root.start_ns, root.end_ns.max(root.start_ns + 1));
-    let shown: Vec<(&Line, String, String)> = lines
-        .iter()
-        .map(|line| (line, plain(&line.label).into_owned(), plain(&line.figures).into_owned()))
-        .collect();
-    let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.width()).max().unwrap_or(0);
-    let label_columns = widest(&mut shown.iter().map(|(_, label, _)| label));
-    let layout = Layout::of(label_columns, widest(&mut shown.iter().map(|(_, _, figures)| figures)), columns);
-    let mut text = String::new();
-    for (line, label, figures) in shown {
-        let color = |own| if line.failed { "31" } else { own };
-        let mut parts = vec![padded(&label, layout.label), format!("{:>DURATION_COLUMNS$}", length(line))];
-        if layout.bar > 0 {
-            parts.push(paint.paint(&bar(line, start, end, layout.bar), color("36")));
-        }
-        if !figures.is_empty() && layout.figures > 0 {
-            parts.push(paint.paint(&cut(&figures, layout.figures), color("2")));
-        }
-        // Writing to a string cannot fail.
-        writeln!(text, "{}", parts.join(GAP)).ok();
-    }
-    text
-}
-
-/// Columns of each part of a line.
-struct Layout {
-    label: usize,
-    bar: usize,
-    figures: usize,
-}
-
-impl Layout {
-    /// Where it is narrow the bar gives way first, then the label, then the figures.
-    fn of(label: usize, figures: usize, columns: Option<usize>) -> Self {
-        let label = label.min(MAX_LABEL_COLUMNS);
-        let Some(columns) = columns else {
-            return Self { label, bar: BAR_COLUMNS, figures };
-        };
-        let gap = GAP.len();
-        let behind = if figures > 0 { gap + figures } else { 0 };
-        let free = columns.saturating_sub(label + gap + DURATION_COLUMNS + behind);
-        let bar = Some(free.saturating_sub(gap).min(BAR_COLUMNS)).filter(|bar| *bar >= MIN_BAR_COLUMNS);
-        let label_room = columns.saturating_sub(gap + DURATION_COLUMNS + behind);
-        let label = label.min(label_room.max(MIN_LABEL_COLUMNS));
-        let figures_room = columns.saturating_sub(label + gap + DURATION_COLUMNS + gap);
-        Self { label, bar: bar.unwrap_or(0), figures: figures.min(figures_room) }
     }
 }
 
@@ -124,32 +69,19 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Rows as a table, the first of them its heading. Columns that hold numbers, by their places, stand to the right. Where it is
-/// wider than so many columns, the cells of the first column are cut, but not below a width that still tells them apart.
+/// wider than so many columns, the cells of the first column are cut.
 pub fn table(rows: &[Vec<String>], numbers: &[usize], columns: Option<usize>) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cells: Vec<Vec<Cow<'_, str>>> =
-        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
-    let widest = |column: usize| {
-        let widths = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.width());
-        widths.max().unwrap_or(0)
+    let column = |at: usize| match at {
+        0 => Column::text().cut_to(MIN_LABEL_COLUMNS),
+        _ if numbers.contains(&at) => Column::number(),
+        _ => Column::text(),
     };
-    let mut widths: Vec<usize> = (0..count).map(widest).collect();
-    let others: usize = widths.iter().skip(1).map(|width| GAP.len() + width).sum();
-    if let Some((first, columns)) = widths.first_mut().zip(columns) {
-        *first = (*first).min(columns.saturating_sub(others).max(MIN_LABEL_COLUMNS));
+    let mut table = Table::of((0..count).map(column).collect());
+    for row in rows {
+        table.row(row.iter().map(|cell| Cell::of(cell)).collect());
     }
-    let mut text = String::new();
-    for row in &cells {
-        let filled = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            let cell = cut(cell, *width);
-            let missing = " ".repeat(width.saturating_sub(cell.width()));
-            if numbers.contains(&column) { missing + &cell } else { cell + &missing }
-        });
-        let line = filled.collect::<Vec<String>>().join(GAP);
-        // Writing to a string cannot fail.
-        writeln!(text, "{}", line.trim_end()).ok();
-    }
-    text
+    table.text(Paint::Plain, columns)
 }
 
 /// Cut or filled up to so many columns.
@@ -162,6 +94,9 @@ fn padded(text: &str, columns: usize) -> String {
 fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
+    }
+    if columns == 0 {
+        return String::new();
     }
     let mut shown = String::new();
     for letter in text.chars() {
@@ -178,71 +113,98 @@ fn length(line: &Line) -> String {
     format!("{mark}{}", duration(line.end_ns.saturating_sub(line.start_ns)))
 }
 
-fn bar(line: &Line, start: u64, end: u64, columns: usize) -> String {
-    let columns = columns as u64;
-    let column = |at: u64| (at.clamp(start, end) - start).saturating_mul(columns) / (end - start);
-    let from = column(line.start_ns).min(columns.saturating_sub(1));
-    let to = column(line.end_ns).max(from + 1);
-    (0..columns).map(|at| if (from..to).contains(&at) { '█' } else { '·' }).collect()
-}
-
 /// A duration as people read it.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn duration(nanoseconds: u64) -> String {
+pub fn duration(nanoseconds: u64) -> String {
+    const HOUR: u64 = 3_600;
+    const DAY: u64 = 24 * HOUR;
     let seconds = nanoseconds as f64 / 1e9;
-    match seconds {
-        _ if seconds >= 100.0 => format!("{seconds:.0}s"),
-        _ if seconds >= 1.0 => format!("{seconds:.2}s"),
-        _ => format!("{:.0}ms", seconds * 1e3),
+    let whole = nanoseconds / 1_000_000_000;
+    match whole {
+        _ if whole >= 2 * DAY => format!("{}d {}h", whole / DAY, whole % DAY / HOUR),
+        _ if whole >= 2 * HOUR => format!("{}h {}m", whole / HOUR, whole % HOUR / 60),
+        600.. => format!("{}m {}s", whole / 60, whole % 60),
+        100.. => format!("{seconds:.0}s"),
+        1.. => format!("{seconds:.2}s"),
+        0 => format!("{:.0}ms", seconds * 1e3),
     }
+}
+
+/// Nano-dollars as dollars: to the cent, or as far as it takes to see two digits of them.
+pub fn dollars(nano_usd: u64) -> String {
+    let (whole, nano) = (nano_usd / NANO_PER_USD, nano_usd % NANO_PER_USD);
+    if nano_usd >= NANO_PER_USD || nano_usd == 0 {
+        let cents = (nano + NANO_PER_USD / 200) / (NANO_PER_USD / 100);
+        return format!("${}.{:02}", grouped(whole + cents / 100), cents % 100);
+    }
+    let digits = format!("{nano:09}");
+    let zeros = digits.len() - digits.trim_start_matches('0').len();
+    let shown = (zeros + 2).clamp(2, digits.len());
+    let step = 10_u64.pow(u32::try_from(digits.len() - shown).unwrap_or(0));
+    let rounded = (nano + step / 2) / step;
+    if rounded >= 10_u64.pow(u32::try_from(shown).unwrap_or(0)) {
+        "$1.00".to_owned()
+    } else {
+        format!("$0.{rounded:0shown$}")
+    }
+}
+
+/// What something cost: `~` where it is estimated, `+` where there are tokens beside it without a known price, `?` where
+/// there is nothing else.
+pub fn money(nano_usd: Option<u64>, is_estimate: bool, is_unpriced: bool) -> String {
+    match nano_usd {
+        Some(nano_usd) => {
+            let (before, after) = (if is_estimate { "~" } else { "" }, if is_unpriced { "+" } else { "" });
+            format!("{before}{}{after}", dollars(nano_usd))
+        }
+        None if is_unpriced => "?".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// A number with its thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && place % 3 == first {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(label: &str, figures: &str) -> Line {
-        let (start_ns, end_ns) = (0, 1_500_000_000);
-        Line {
-            label: label.to_owned(),
-            start_ns,
-            end_ns,
-            figures: figures.to_owned(),
-            failed: false,
-            coarse: false,
-        }
-    }
-
     fn widths(text: &str) -> Vec<usize> {
         text.lines().map(|line| line.trim_end().width()).collect()
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal_and_the_bar_gives_way_first() {
-        let lines = [
-            line("invoke_team A team with a name of its own, rather long", "tokens=123,456 error"),
-            line("└─ chat gpt-5", "in=812 cached=100 out=96 reasoning=64 streamed"),
-        ];
-        for columns in [40, 60, 80, 100, 120, 200] {
-            let text = waterfall(&lines, Paint::Plain, Some(columns));
-            assert!(widths(&text).iter().all(|width| *width <= columns), "{columns}:\n{text}");
-            assert_eq!(text.contains('█'), columns >= 130, "{columns}:\n{text}");
-            assert!(text.contains("1.50s"), "{columns}:\n{text}");
+    fn lengths_have_two_units_or_three_digits() {
+        const SECOND: u64 = 1_000_000_000;
+        for (nanoseconds, shown) in [
+            (0, "0ms"),
+            (SECOND / 2, "500ms"),
+            (3 * SECOND / 2, "1.50s"),
+            (119 * SECOND, "119s"),
+            (754 * SECOND, "12m 34s"),
+            (7_260 * SECOND, "2h 1m"),
+            (180_000 * SECOND, "2d 2h"),
+        ] {
+            assert_eq!(duration(nanoseconds), shown);
         }
-        let short = [line("chat gpt-5", "in=8 out=9")];
-        assert!(waterfall(&short, Paint::Plain, Some(50)).contains('█'));
-        // The fixed layout, where there is no terminal.
-        assert!(waterfall(&lines, Paint::Plain, None).contains(&"█".repeat(BAR_COLUMNS)));
     }
 
     #[test]
-    fn wide_letters_keep_the_columns_straight() {
-        let lines =
-            [line("invoke_agent 研究者", "tokens=1"), line("└─ chat 🦀", "in=1"), line("└─ chat a", "in=1")];
-        let text = waterfall(&lines, Paint::Plain, None);
-        let columns: Vec<usize> = text.lines().map(|line| line.split_once('█').unwrap().0.width()).collect();
-        assert_eq!(columns, [32, 32, 32], "{text}");
-        assert_eq!(cut("研究者", 5), "研究…");
+    fn what_a_cost_leaves_open_is_marked() {
+        let all = [(Some(0), false, false), (Some(0), true, true), (None, false, true), (None, true, false)];
+        let shown = all.map(|(nano_usd, is_estimate, is_unpriced)| money(nano_usd, is_estimate, is_unpriced));
+        assert_eq!(shown, ["$0.00", "~$0.00+", "?", ""]);
     }
 
     #[test]
@@ -262,7 +224,8 @@ mod tests {
             widths(&text).iter().all(|width| *width <= 40) && text.contains("x…  1,234  pause"),
             "{text}"
         );
-        assert!(table(&rows(&"x".repeat(90)), &[1], Some(10)).contains(&"x".repeat(MIN_LABEL_COLUMNS - 1)));
+        assert!(widths(&table(&rows(&"x".repeat(90)), &[1], Some(10))).iter().all(|width| *width <= 10));
+        assert_eq!(cut("研究者", 5), "研究…");
         assert!(table(&rows(&"x".repeat(90)), &[1], None).contains(&"x".repeat(90)));
         assert_eq!(table(&[], &[], None), "");
     }
@@ -271,7 +234,29 @@ mod tests {
     fn what_would_steer_a_terminal_is_written_out() {
         assert_eq!(plain("Zoë 研究者 🦀"), "Zoë 研究者 🦀");
         assert_eq!(plain("a\u{1b}[2Jb\r\n\u{9b}c\u{202e}d"), "a\\u{1b}[2Jb\\r\\n\\u{9b}c\\u{202e}d");
-        let text = waterfall(&[line("agent\u{1b}[31m", "\u{7}role")], Paint::Plain, None);
-        assert!(text.chars().all(|letter| !letter.is_control() || letter == '\n'), "{text:?}");
+    }
+
+    #[test]
+    fn dollars_are_shown_to_the_cent_or_to_two_digits() {
+        for (nano_usd, shown) in [
+            (0, "$0.00"),
+            (1, "$0.000000001"),
+            (109_500, "$0.00011"),
+            (4_200_000, "$0.0042"),
+            (12_345_678, "$0.012"),
+            (999_999_999, "$1.00"),
+            (994_999_999, "$0.99"),
+            (1_234_567_890, "$1.23"),
+            (9_999_999_999, "$10.00"),
+            (1_234_567_890_000_000, "$1,234,567.89"),
+        ] {
+            assert_eq!(dollars(nano_usd), shown, "{nano_usd}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let shown: Vec<String> = [0, 12, 123, 1_234, 123_456, 1_234_567].into_iter().map(grouped).collect();
+        assert_eq!(shown, ["0", "12", "123", "1,234", "123,456", "1,234,567"]);
     }
 }

@@ -26,6 +26,8 @@ const BRACKETS_BYTES: usize = 2;
 const PART_NOTE_BYTES: usize = 80;
 /// Bytes of a span's status: a sentence for people. Whole tracebacks stand in the result.
 const MAX_STATUS_BYTES: usize = 4_096;
+/// Bytes of a text of which one line is shown.
+const GIST_BYTES: usize = 1_024;
 /// The one of an agent's models whose requests are the stored conversation. Others are asked in words of Agno's that
 /// it does not keep.
 const MAIN_ROLE: &str = "model";
@@ -160,6 +162,45 @@ pub(super) fn message(attributes: &mut Attributes<'_>, run: &Run, message: &Mess
 pub(super) fn run_error(run: &Run, policy: Policy) -> String {
     let said = Sayable::of(run, policy).and_then(|said| said.content.error.as_deref());
     said.map(|error| policy.text(error, MAX_STATUS_BYTES)).unwrap_or_default()
+}
+
+/// A run in three lines: the beginnings of what it was asked last, of what it answered, and of why it failed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Gist {
+    /// Of the last message it was given.
+    pub input: String,
+    /// Of its first answer.
+    pub output: String,
+    /// Of its error's text.
+    pub error: String,
+}
+
+impl std::fmt::Debug for Gist {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gist").finish_non_exhaustive()
+    }
+}
+
+impl Gist {
+    /// As far as the policy allows.
+    pub fn of(run: &Run, policy: Policy) -> Self {
+        let Some(Sayable { content, policy }) = Sayable::of(run, policy) else {
+            return Self::default();
+        };
+        let line = |text: &str| {
+            let text = policy.text(text, GIST_BYTES);
+            text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+        };
+        let words = |message: Option<&ChatMessage>| {
+            let text = message.into_iter().flat_map(|message| &message.parts).find_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            text.map(line).unwrap_or_default()
+        };
+        let error = content.error.as_deref().map(line).unwrap_or_default();
+        Self { input: words(content.input.last()), output: words(content.output.first()), error }
+    }
 }
 
 /// Why a tool failed: it is what the tool answered.

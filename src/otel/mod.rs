@@ -8,7 +8,6 @@ mod attributes;
 pub mod budgets;
 pub mod content;
 mod encode;
-mod find;
 pub mod ids;
 pub mod metrics;
 pub mod names;
@@ -20,9 +19,8 @@ pub mod spans;
 mod view;
 mod waterfall;
 
-pub use find::Finder;
 pub use policy::{Mode, Policy};
 pub use request::Resource;
 pub use spans::{Settings, TraceSpans, TraceView};
 pub use view::{Parts, Said, SpanView, Value};
-pub use waterfall::{Line, lines};
+pub use waterfall::{Line, Spent, lines, part_of};

@@ -196,7 +196,7 @@ const DOORS: [(&str, &[&str]); 37] = [
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("terminal_size", &["cli/"]),
-    ("unicode_width", &["export/print.rs"]),
+    ("unicode_width", &["export/print.rs", "export/print/"]),
     ("tracing_subscriber", &["live/", "cli/environment.rs", "observe/"]),
     ("tracing_opentelemetry", &["live/", "observe/"]),
     ("opentelemetry", &["live/", "observe/"]),

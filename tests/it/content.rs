@@ -396,7 +396,7 @@ fn content_of_any_type_and_depth_is_said_in_shape() {
 
 fn content_sent(arguments: &[&str], variable: Option<&str>) -> bool {
     let database = fixtures().join("agno/3.1.10/simple.db");
-    let mut command = agno_otel(["show", "--json"]);
+    let mut command = agno_otel(["send", "--to", "otlp-json:-"]);
     if let Some(value) = variable {
         command.env("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", value);
     }
@@ -434,7 +434,7 @@ fn what_cannot_be_done_about_content_ends_with_2_and_says_what_can() {
         }
     }
     for arguments in [["--content", "some"], ["--content-limit", "1023"], ["--content-limit", "1048577"]] {
-        run(agno_otel(["show"]).args(arguments).arg(&database)).expect_code(2).expect_words(&[arguments[1]]);
+        run(agno_otel(["send"]).args(arguments).arg(&database)).expect_code(2).expect_words(&[arguments[1]]);
     }
     let limits = ["1024", "1048576"];
     assert!(limits.iter().all(|limit| content_sent(&["--content", "full", "--content-limit", limit], None)));

@@ -56,7 +56,7 @@ fn expect_silence_with(content: &[&str], sources: &[PathBuf], code: i32) {
         &["send", "--endpoint", &url, loud],
         &["send", "--endpoint", &url, "--json", "--older-names", loud],
         &["show", loud],
-        &["show", "--json", "--older-names", loud],
+        &["show", "--json", loud],
     ];
     for arguments in commands {
         for level in [None, Some("trace")] {

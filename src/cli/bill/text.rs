@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::cli::summary::{counted, grouped};
-use crate::export::print::plain;
+use crate::cli::summary::counted;
+use crate::export::print::{grouped, plain};
 use crate::model::cost::{CONFIG, LOCAL, NANO_PER_USD, PROVIDER, usd};
 use crate::money::TABLE;
 use crate::money::bill::{Amount, Bill, Line, Model};
