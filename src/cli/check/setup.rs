@@ -17,7 +17,7 @@ use crate::state::glance::{Glance, Window};
 /// Less room than this is soon used up by what waits for an endpoint.
 const LITTLE_ROOM_BYTES: u64 = 256 * 1024 * 1024;
 /// Metrics that `run` has not released for this long are late, whatever the interval.
-const LATE_NS: u64 = 10 * 60 * 1_000_000_000;
+pub(super) const LATE_NS: u64 = 10 * 60 * 1_000_000_000;
 
 const CONFIG: &str = "config";
 const STATE: &str = "state";
@@ -50,19 +50,20 @@ pub(super) fn content(findings: &mut Findings, said: Said, config: Config<'_>) {
     findings.fine("content", format!("{what}{user}"));
 }
 
-pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) {
+/// Looks at the state file; returns what it holds.
+pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) -> Option<Glance> {
     let path = match named.path(file) {
         Ok(path) => path,
         Err(error) => {
             findings.add(Level::Problem(Ended::Misconfigured), STATE, error.to_string(), "");
-            return;
+            return None;
         }
     };
     room(findings, &path);
     if !path.exists() {
         let what = format!("{} is not there yet; run makes it, and counters start at zero", path.display());
         findings.fine(STATE, what);
-        return;
+        return None;
     }
     let looked =
         Window::open(&path).and_then(|window| Ok((window.glance()?, window.layout()?, window.is_behind()?)));
@@ -70,7 +71,7 @@ pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) {
         Ok(looked) => looked,
         Err(error) => {
             findings.add(Level::Problem(Ended::StateAmiss), STATE, Chain(&error).to_string(), "");
-            return;
+            return None;
         }
     };
     let of = format!("{}: layout {layout} of {newest}, instance {}", path.display(), glance.instance_id);
@@ -84,6 +85,7 @@ pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) {
     }
     process(findings, &path, &glance);
     outbox(findings, &glance, file.sections.run.outbox_limit_bytes);
+    Some(glance)
 }
 
 /// Whether there is room, and whether we may use it.
