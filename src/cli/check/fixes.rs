@@ -55,3 +55,9 @@ pub(super) const INSTRUMENTED: &str = "turn one off, or sum tokens over one alon
 
 // Either.
 pub(super) const SLOW: &str = "ask again; if it stays so, it is overloaded, or the network between";
+
+// Files, and what was counted.
+pub(super) const CHMOD: &str = "chmod o-rwx";
+pub(super) const RENEW: &str = "renew it, and start run anew: certificates are read when it starts";
+pub(super) const PLAIN_HTTP: &str = "--listen-certificate and --listen-key, or a proxy with TLS before it";
+pub(super) const MANY_VALUES: &str = "give agents, tools and models fixed names; beyond 1,000 values what comes new is counted as \"other\", and no tokens are lost";

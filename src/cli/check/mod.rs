@@ -3,8 +3,10 @@
 mod around;
 mod collector;
 mod endpoint;
+mod expiry;
 mod fixes;
 mod jaeger;
+mod private;
 mod prometheus;
 mod setup;
 mod sources;
@@ -185,6 +187,9 @@ pub(super) async fn check(arguments: Arguments, file: &File) -> anyhow::Result<E
     setup::config(&mut findings, file);
     setup::content(&mut findings, arguments.said, config);
     let counted = setup::state(&mut findings, &arguments.state, file);
+    private::listen(&mut findings, config, way);
+    private::permissions(&mut findings, config, arguments.state.path(file).ok().as_deref());
+    private::certificate_ends(&mut findings, config, Clock::System.now_ns());
     sources::check(&mut findings, arguments.sources, file).await;
     endpoint::check(&mut findings, config, Clock::System).await;
     around::check(&mut findings, &arguments.around, config, (way, counted)).await;
