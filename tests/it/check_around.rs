@@ -467,7 +467,7 @@ fn an_application_that_traces_itself_is_told_by_its_tables() {
 fn files_that_are_not_everybodys_are_told_where_others_may_read_them() {
     let around = Around::new();
     let mode = |path: &Path, mode: u32| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let inline = around.file("agno-otel.toml", "[otlp]\nheaders = { authorization = \"s3cret\" }\n");
     let token = around.file("token", "0123456789abcdef\n");
@@ -501,7 +501,7 @@ fn files_that_are_not_everybodys_are_told_where_others_may_read_them() {
 #[test]
 fn certificates_that_end_soon_are_told() {
     let around = Around::new();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = agno_otel::clock::Clock::System.now_ns() / 1_000_000_000;
     let certificate = |name: &str, days: i64| {
         let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let end_s = now.cast_signed() + days * 86_400;
