@@ -198,3 +198,21 @@ def test_the_settings_of_a_collector_that_runs_are_well(check, stack):
     assert code == 0 and has(findings, "ok collector", "where we send to"), findings
     assert has(findings, "ok collector", "otlp_http/prometheus", "one request after the other"), findings
     assert not has(findings, "problem"), findings
+
+
+def test_traces_that_agno_keeps_in_postgres_are_told(check, stack, postgres):
+    postgres.create("traced")
+    with postgres.connect("traced") as connection:
+        connection.execute(
+            """CREATE TABLE agno_runs (run_id text, session_id text, status text, run_index bigint, run_data jsonb,
+                created_at bigint, updated_at bigint);
+            CREATE TABLE agno_traces (trace_id text, name text, status text, start_time text, end_time text, run_id text,
+                session_id text);
+            INSERT INTO agno_traces (trace_id) VALUES ('t')"""
+        )
+    code, findings = check(postgres.url("traced"), "--endpoint", stack.otlp)
+    assert code == 0 and has(findings, "note source", "1 traces in public.agno_traces", "turn one off"), findings
+    assert has(findings, "note source", "no index on run_id, by which we ask", "CREATE UNIQUE INDEX"), findings
+    # Nor is the right to read them needed.
+    code, findings = check(postgres.reader("traced", "public", "agno_runs"), "--endpoint", stack.otlp)
+    assert code == 0 and not has(findings, "traces itself"), findings
