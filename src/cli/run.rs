@@ -111,7 +111,7 @@ enum HistoryMode {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum MetricsMode {
+pub(super) enum MetricsMode {
     Otlp,
     Scrape,
     Off,

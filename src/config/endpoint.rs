@@ -101,12 +101,31 @@ impl Config<'_> {
             Protocol::HttpProtobuf | Protocol::Grpc => address.clone(),
         };
         whole.extend(query.into_iter().flat_map(|query| ["?", query]));
-        let url: Option<Uri> = whole.parse().ok();
-        let is_http =
-            |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
         let expected = default_endpoint(protocol);
-        let url = url.filter(is_http).ok_or(Error::Endpoint { name, value: address, expected })?;
+        let url = http_url(&whole).ok_or(Error::Endpoint { name, value: address, expected })?;
         Ok((url, user.and_then(basic)))
+    }
+
+    /// A server that stands around the destination, by the URL a flag names, which may hold a user and a password: with
+    /// the certificates of a signal, and without its headers, which are for the destination alone.
+    pub fn server(
+        &self,
+        (flag, url): (&str, &str),
+        like: Service,
+        expected: &'static str,
+    ) -> Result<Endpoint, Error> {
+        let (address, user) = split_user(url.trim());
+        let parsed = http_url(&address);
+        let url =
+            parsed.ok_or(Error::Endpoint { name: flag.to_owned(), value: address.clone(), expected })?;
+        Ok(Endpoint {
+            protocol: Protocol::HttpProtobuf,
+            headers: user.and_then(basic).into_iter().collect(),
+            timeout: self.timeout(like)?,
+            compression: Compression::None,
+            tls: self.tls(like)?,
+            url,
+        })
     }
 
     /// What was said, with its name, and whether it is the base of the URL.
@@ -229,6 +248,12 @@ impl Config<'_> {
         };
         Ok(Tls { roots: roots.map(|(_, path)| path), identity })
     }
+}
+
+/// A whole URL of HTTP.
+fn http_url(text: &str) -> Option<Uri> {
+    let is_http = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
+    text.parse().ok().filter(is_http)
 }
 
 /// True for addresses of this machine.

@@ -17,9 +17,6 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::{Attempt, Endpoint, Protocol, Tls};
 
-/// More of an answer is not read.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
 /// How requests name their sender.
 pub(super) const USER_AGENT: &str =
     concat!("agno-otel/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
@@ -116,13 +113,17 @@ impl Client {
         Ok(Self { client: client.build(connector) })
     }
 
-    /// One request and its answer, or why there is none.
-    pub(super) async fn exchange(&self, message: http::Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+    /// One request and its answer, of which no more than so many bytes are read, or why there is none.
+    pub(super) async fn exchange(
+        &self,
+        message: http::Request<Full<Bytes>>,
+        limit_bytes: usize,
+    ) -> Result<Answer, NoAnswer> {
         let response = self.client.request(message).await;
         let response = response
             .map_err(|error| NoAnswer { reason: reason(&error), may_have_arrived: !error.is_connect() })?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = Limited::new(body, limit_bytes).collect().await;
         let answer = Answer { status: head.status, headers: head.headers, ..Answer::default() };
         match body {
             Ok(body) => {
@@ -139,7 +140,8 @@ impl Client {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
 pub(super) struct NoAnswer {
     reason: String,
     /// False where there was no connection; else nobody knows what became of the request.

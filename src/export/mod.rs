@@ -1,5 +1,6 @@
 //! How telemetry leaves: one attempt, four outcomes.
 
+pub mod ask;
 mod client;
 pub mod compression;
 pub mod otlp_grpc;
@@ -213,6 +214,9 @@ fn partial_success(answer: &[u8]) -> Attempt {
         .unwrap_or_default();
     Attempt::Delivered { rejected: u64::try_from(rejected).unwrap_or(0), message: first_chars(&message) }
 }
+
+/// More of an answer to a request is not read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Characters kept of what a server says.
 const MAX_REASON_CHARS: usize = 200;

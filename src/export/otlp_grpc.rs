@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, Service, first_chars, partial_success, says_too_large};
+use super::{Attempt, Endpoint, MAX_ANSWER_BYTES, Service, first_chars, partial_success, says_too_large};
 use crate::otel::request::Chunk;
 
 /// A flag and a length stand before each message.
@@ -62,7 +62,7 @@ impl OtlpGrpc {
     /// The answer to a request, or what follows from there being none.
     async fn answer(&self, service: Service, chunks: &[Chunk]) -> Result<Answer, Attempt> {
         let message = self.message(service, chunks).map_err(|reason| Attempt::Refused { reason })?;
-        let exchange = self.client.exchange(message);
+        let exchange = self.client.exchange(message, MAX_ANSWER_BYTES);
         if let Ok(answer) = tokio::time::timeout(self.endpoint.timeout, exchange).await {
             return answer.map_err(Attempt::from);
         }

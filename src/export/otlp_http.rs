@@ -13,7 +13,7 @@ use http_body_util::Full;
 use prost::Message as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, first_chars, partial_success, says_too_large};
+use super::{Attempt, Endpoint, MAX_ANSWER_BYTES, first_chars, partial_success, says_too_large};
 use crate::clock::Clock;
 use crate::otel::request::Chunk;
 
@@ -64,7 +64,7 @@ impl OtlpHttp {
     /// The answer to a request, or what follows from there being none.
     async fn answer(&self, chunks: &[Chunk]) -> Result<Answer, Attempt> {
         let message = self.message(chunks).map_err(|reason| Attempt::Refused { reason })?;
-        let exchange = self.client.exchange(message);
+        let exchange = self.client.exchange(message, MAX_ANSWER_BYTES);
         if let Ok(answer) = tokio::time::timeout(self.endpoint.timeout, exchange).await {
             return answer.map_err(Attempt::from);
         }

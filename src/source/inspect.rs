@@ -60,6 +60,16 @@ impl Remark {
     }
 }
 
+/// What is said of a table of traces that Agno keeps itself: the application is instrumented.
+pub(super) fn traced(table: &str, count: u64) -> Option<Remark> {
+    (count > 0).then(|| {
+        Remark::fixed_by(
+            format!("the application traces itself: {count} traces in {table}. If it sends them too, there are two sources of spans for the same runs"),
+            "turn one off, or sum tokens over one alone; --jaeger shows whether they arrive (docs/check.md)",
+        )
+    })
+}
+
 /// Looks into a source without changing anything. It may take as long as reading it does.
 pub async fn inspect(location: &Location, tables: &Tables) -> Result<Found, Error> {
     let path = match location {

@@ -7,7 +7,7 @@ use rusqlite::OptionalExtension as _;
 use tokio::time::Instant;
 
 use super::choice::{Described, quoted};
-use super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds};
+use super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds, traced};
 use super::sqlite::{Database, is_in_wal_mode, lacks_log};
 use super::{Error, Tables};
 use crate::framework::Oddity;
@@ -53,6 +53,9 @@ pub(super) fn inspect(path: &Path, tables: &Tables) -> Result<Found, Error> {
             found.parts.push(FoundPart { name: table.name.clone(), what, count: count.unsigned_abs() });
         }
         found.counting = Some(started.elapsed());
+        for table in all.iter().filter(|table| table.holds_traces()) {
+            found.remarks.extend(traced(&table.name, database.count(table)?));
+        }
         let of =
             |kind: Layout| chosen.iter().find(|(_, own)| *own == kind).map(|(table, _)| quoted(&table.name));
         let (sessions, runs) = (of(Layout::SessionsWithRuns), of(Layout::Runs));
@@ -80,6 +83,7 @@ pub(super) fn inspect(path: &Path, tables: &Tables) -> Result<Found, Error> {
 fn files(path: &Path) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let is_wal = is_in_wal_mode(path).unwrap_or(false);
+    remarks.push(Remark::fine("run asks by row numbers; no index is needed"));
     remarks.push(Remark::fine(if is_wal { "journal mode WAL" } else { "journal mode DELETE or like it" }));
     if is_wal && lacks_log(path).unwrap_or(false) {
         remarks.push(Remark::fixed_by(

@@ -95,6 +95,17 @@ impl<'p> Window<'p> {
         Ok((version.map_err(|error| sqlite_error(self.path, error))?, VERSION))
     }
 
+    /// How many different values each attribute of the series has, by its name.
+    pub fn values(&self) -> Result<Vec<(String, u64)>, Error> {
+        let sql = "SELECT json_extract(attribute.value, '$[0]'), count(DISTINCT json_extract(attribute.value, '$[1]'))
+                   FROM series, json_each(series.stored, '$.attributes') AS attribute GROUP BY 1";
+        let of_row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+        let read = || -> rusqlite::Result<Vec<(String, u64)>> {
+            self.connection.prepare(sql)?.query_map([], of_row)?.collect()
+        };
+        read().map_err(|error| sqlite_error(self.path, error))
+    }
+
     /// True if the file is older than what was sent: counters will start anew.
     pub fn is_behind(&self) -> Result<bool, Error> {
         // First the mark: whoever has the file writes it after the file.

@@ -11,14 +11,14 @@ use crate::support::fixtures;
 use crate::support::program::{Ended, agno_otel, run};
 use crate::support::receiver::{Answer, Receiver};
 
-fn check(url: &str, state: &Path, sources: &[&Path]) -> Command {
+pub(crate) fn check(url: &str, state: &Path, sources: &[&Path]) -> Command {
     let mut command = agno_otel(["check", "--json", "--endpoint", url, "--state"]);
     command.arg(state).args(sources);
     command
 }
 
 /// The findings about something, as `level what; fix`.
-fn about(ended: &Ended, about: &str) -> Vec<String> {
+pub(crate) fn about(ended: &Ended, about: &str) -> Vec<String> {
     let summary = ended.summary();
     assert_eq!(summary["exit_code"], ended.code);
     let findings = summary["findings"].as_array().unwrap().clone();
@@ -31,13 +31,13 @@ fn about(ended: &Ended, about: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn has(findings: &[String], level: &str, words: &[&str]) {
+pub(crate) fn has(findings: &[String], level: &str, words: &[&str]) {
     let is_it =
         |finding: &&String| finding.starts_with(level) && words.iter().all(|word| finding.contains(word));
     assert!(findings.iter().any(|finding| is_it(&finding)), "no {level} with {words:?} in {findings:#?}");
 }
 
-fn listing(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+pub(crate) fn listing(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -170,7 +170,10 @@ fn of_several_problems_that_which_stops_a_run_first_is_the_exit_code() {
         .arg(&place.database)
         .env("AGNO_OTEL_STATE", place.state()))
     .expect_code(4);
-    let levels: Vec<&str> = ended.stdout.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    let (lines, counts) = ended.stdout.trim_end().rsplit_once('\n').unwrap();
+    let levels: Vec<&str> = lines.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert!(levels.contains(&"ok") && levels.contains(&"problem"), "{}", ended.stdout);
     assert!(levels.iter().all(|level| ["ok", "note", "problem"].contains(level)), "{}", ended.stdout);
+    let count = |wanted| levels.iter().filter(|level| **level == wanted).count();
+    assert_eq!(counts, format!("{} problems, {} notes, {} ok", count("problem"), count("note"), count("ok")));
 }

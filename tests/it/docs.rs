@@ -157,3 +157,18 @@ fn the_stack_has_the_versions_it_is_tested_with() {
     let build = read("tests/stack/build.sh");
     assert_eq!(versions_after(&compose, "prom/prometheus:v"), versions_after(&build, "version.Version="));
 }
+
+#[test]
+fn the_page_on_check_tells_every_fix_of_what_stands_around() {
+    let (page, source) = (read("docs/check.md"), read("src/cli/check/fixes.rs"));
+    let statements = source.split("pub(super) const ").skip(1);
+    let fixes: Vec<String> = statements
+        .map(|statement| {
+            let (_, value) = statement.split_once('"').unwrap();
+            value.split_once("\";").unwrap().0.replace("\\\"", "\"")
+        })
+        .collect();
+    assert!(fixes.len() > 30, "{fixes:#?}");
+    let missing: Vec<&String> = fixes.iter().filter(|fix| !page.contains(&format!("`{fix}`"))).collect();
+    assert!(missing.is_empty(), "docs/check.md does not tell: {missing:#?}");
+}

@@ -14,6 +14,7 @@ mod architecture;
 mod bills;
 mod budgets;
 mod check;
+mod check_around;
 mod cli;
 mod config;
 mod content;

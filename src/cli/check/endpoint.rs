@@ -1,18 +1,13 @@
 //! The endpoint: whether it would take what is sent, and what time it is there.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::{Findings, Level};
+use super::{Findings, LONGEST_ANSWER, Level};
 use crate::cli::Ended;
 use crate::clock::Clock;
 use crate::config::{Config, Destination};
 use crate::error::Chain;
 use crate::export::{Attempt, Endpoint, Exporter, Protocol, Service, Signal};
-
-/// An answer is not waited for longer than this, whatever the timeout of an attempt.
-const LONGEST: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(findings: &mut Findings, config: Config<'_>, clock: Clock) {
     let Destination { traces, metrics } = match config.destination() {
@@ -37,7 +32,7 @@ async fn probe(
     (endpoint, named_by): (Endpoint, Option<String>),
     clock: Clock,
 ) {
-    let endpoint = Endpoint { timeout: endpoint.timeout.min(LONGEST), ..endpoint };
+    let endpoint = Endpoint { timeout: endpoint.timeout.min(LONGEST_ANSWER), ..endpoint };
     let (protocol, authority) = (endpoint.protocol, endpoint.url.authority().cloned());
     let exporter = match Exporter::to(endpoint, clock) {
         Ok(exporter) => exporter,

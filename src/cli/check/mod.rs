@@ -1,18 +1,34 @@
 //! `check`: whether everything is as `run` needs it, with what to do where it is not. It changes nothing.
 
+mod around;
+mod collector;
 mod endpoint;
+mod expiry;
+mod fixes;
+mod jaeger;
+mod private;
+mod prometheus;
 mod setup;
 mod sources;
+mod yaml;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::run::StateFile;
+use super::listen::ListenFlags;
+use super::run::{MetricsMode, StateFile};
 use super::{Destination, Ended, Said, Sources};
 use crate::clock::Clock;
-use crate::config::{Config, File};
+use crate::config::{Config, File, Flags};
+use crate::export::ask::{AskError, Asker};
 use crate::export::print::plain;
+
+/// No part takes longer: a source that is large, a server that is slow.
+const LONGEST: Duration = Duration::from_secs(12);
+/// An answer is not waited for longer than this, whatever the timeout of an attempt.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Clocks that differ by less are the same: one of them says whole seconds, and the way takes time.
 const SAME_CLOCK_NS: u64 = 5_000_000_000;
@@ -27,6 +43,13 @@ pub(super) struct Arguments {
     said: Said,
     #[command(flatten)]
     state: StateFile,
+    #[command(flatten)]
+    listening: ListenFlags,
+    /// Which way the metrics of run go [default: otlp]
+    #[arg(long, value_name = "WAY", value_enum)]
+    metrics: Option<MetricsMode>,
+    #[command(flatten)]
+    around: around::Around,
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
@@ -104,12 +127,17 @@ impl Findings {
         order.into_iter().find(|ended| found(*ended)).unwrap_or(Ended::Done)
     }
 
+    /// A line for each, and at the end how many there are of each level.
     fn text(&self) -> String {
         let line = |Finding { level, about, what, fix }: &Finding| {
             let fix = if fix.is_empty() { String::new() } else { format!("; {fix}") };
             format!("{level:<8} {}: {}{}\n", plain(about), plain(&one_line(what)), plain(&one_line(&fix)))
         };
-        self.0.iter().map(line).collect()
+        let count = |is: fn(Level) -> bool| self.0.iter().filter(|finding| is(finding.level)).count();
+        let problems = count(|level| matches!(level, Level::Problem(_)));
+        let (notes, fine) = (count(|level| level == Level::Note), count(|level| level == Level::Fine));
+        let lines: String = self.0.iter().map(line).collect();
+        format!("{lines}{problems} problems, {notes} notes, {fine} ok\n")
     }
 
     fn json(&self) -> Value {
@@ -125,15 +153,46 @@ fn one_line(text: &str) -> String {
     text.replace('\n', " ")
 }
 
+/// What a server of Prometheus' or Jaeger's kind says under `data`, and the time of its clock.
+async fn asked(asker: &Asker, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<u64>), AskError> {
+    let told = asker.get(path, query).await?;
+    let mut answer: Value = serde_json::from_slice(&told.body).map_err(|error| AskError::NoAnswer {
+        reason: format!("/{path} does not answer with JSON: {error}"),
+    })?;
+    let data = answer.get_mut("data").map(Value::take);
+    Ok((data.unwrap_or_default(), told.date_ns))
+}
+
+/// A text within an answer; empty where there is none.
+fn text<'v>(answer: &'v Value, pointer: &str) -> &'v str {
+    answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A list within an answer; empty where there is none.
+fn list<'v>(answer: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
+    answer.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
 pub(super) async fn check(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
-    let flags = arguments.destination.flags();
+    let flags = Flags {
+        listen: arguments.listening.listen,
+        listen_token_file: arguments.listening.listen_token_file,
+        listen_certificate: arguments.listening.listen_certificate,
+        listen_key: arguments.listening.listen_key,
+        ..arguments.destination.flags()
+    };
     let config = Config { flags: &flags, environment: &super::variable, file };
+    let way = arguments.metrics.map_or(file.sections.run.metrics, Into::into);
     let mut findings = Findings::default();
     setup::config(&mut findings, file);
     setup::content(&mut findings, arguments.said, config);
-    setup::state(&mut findings, &arguments.state, file);
+    let counted = setup::state(&mut findings, &arguments.state, file);
+    private::listen(&mut findings, config, way);
+    private::permissions(&mut findings, config, arguments.state.path(file).ok().as_deref());
+    private::certificate_ends(&mut findings, config, Clock::System.now_ns());
     sources::check(&mut findings, arguments.sources, file).await;
     endpoint::check(&mut findings, config, Clock::System).await;
+    around::check(&mut findings, &arguments.around, config, (way, counted)).await;
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&findings.json())?)
     } else {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use super::{Findings, Level};
+use super::{Findings, Level, fixes};
 use crate::cli::run::StateFile;
 use crate::cli::status::age;
 use crate::cli::{Ended, Said};
 use crate::clock::Clock;
 use crate::config::{Config, File};
 use crate::error::Chain;
+use crate::ledger::MAX_VALUES_PER_ATTRIBUTE;
 use crate::otel::Mode;
 use crate::source::may_write;
 use crate::state;
@@ -17,7 +18,10 @@ use crate::state::glance::{Glance, Window};
 /// Less room than this is soon used up by what waits for an endpoint.
 const LITTLE_ROOM_BYTES: u64 = 256 * 1024 * 1024;
 /// Metrics that `run` has not released for this long are late, whatever the interval.
-const LATE_NS: u64 = 10 * 60 * 1_000_000_000;
+pub(super) const LATE_NS: u64 = 10 * 60 * 1_000_000_000;
+
+/// So many values of one attribute are near the cap.
+const MANY_VALUES: u64 = MAX_VALUES_PER_ATTRIBUTE as u64 * 8 / 10;
 
 const CONFIG: &str = "config";
 const STATE: &str = "state";
@@ -50,27 +54,28 @@ pub(super) fn content(findings: &mut Findings, said: Said, config: Config<'_>) {
     findings.fine("content", format!("{what}{user}"));
 }
 
-pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) {
+/// Looks at the state file; returns what it holds.
+pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) -> Option<Glance> {
     let path = match named.path(file) {
         Ok(path) => path,
         Err(error) => {
             findings.add(Level::Problem(Ended::Misconfigured), STATE, error.to_string(), "");
-            return;
+            return None;
         }
     };
     room(findings, &path);
     if !path.exists() {
         let what = format!("{} is not there yet; run makes it, and counters start at zero", path.display());
         findings.fine(STATE, what);
-        return;
+        return None;
     }
-    let looked =
-        Window::open(&path).and_then(|window| Ok((window.glance()?, window.layout()?, window.is_behind()?)));
-    let (glance, (layout, newest), is_behind) = match looked {
+    let looked = Window::open(&path)
+        .and_then(|window| Ok((window.glance()?, window.layout()?, window.is_behind()?, window.values()?)));
+    let (glance, (layout, newest), is_behind, values) = match looked {
         Ok(looked) => looked,
         Err(error) => {
             findings.add(Level::Problem(Ended::StateAmiss), STATE, Chain(&error).to_string(), "");
-            return;
+            return None;
         }
     };
     let of = format!("{}: layout {layout} of {newest}, instance {}", path.display(), glance.instance_id);
@@ -84,6 +89,8 @@ pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) {
     }
     process(findings, &path, &glance);
     outbox(findings, &glance, file.sections.run.outbox_limit_bytes);
+    labels(findings, &values);
+    Some(glance)
 }
 
 /// Whether there is room, and whether we may use it.
@@ -128,6 +135,21 @@ fn process(findings: &mut Findings, path: &Path, glance: &Glance) {
             findings.fine(STATE, format!("in use by process {process}; metrics were released {released}"));
         }
         None => findings.fine(STATE, format!("in use by nobody; metrics were released {released}")),
+    }
+}
+
+/// How near attributes are to the most values one may have.
+fn labels(findings: &mut Findings, values: &[(String, u64)]) {
+    const LABELS: &str = "labels";
+    let of = |(name, count): &(String, u64)| {
+        format!("{name} has {count} of at most {MAX_VALUES_PER_ATTRIBUTE} values")
+    };
+    let many: Vec<&(String, u64)> = values.iter().filter(|(_, count)| *count >= MANY_VALUES).collect();
+    for attribute in &many {
+        findings.note(LABELS, of(attribute), fixes::MANY_VALUES);
+    }
+    if let (true, Some(most)) = (many.is_empty(), values.iter().max_by_key(|(_, count)| *count)) {
+        findings.fine(LABELS, of(most));
     }
 }
 

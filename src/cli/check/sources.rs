@@ -1,8 +1,6 @@
 //! Each source: whether it can be read, what is in it, whose clock it was written by.
 
-use std::time::Duration;
-
-use super::{Findings, Level};
+use super::{Findings, LONGEST, Level};
 use crate::cli::status::age;
 use crate::cli::{Ended, Sources};
 use crate::clock::Clock;
@@ -10,9 +8,6 @@ use crate::config::{File, when};
 use crate::error::Chain;
 use crate::source::inspect::{Found, inspect};
 use crate::source::{self, Location, Tables};
-
-/// A source that takes longer to look into is left; a connection that does not come about takes as long by default.
-const LONGEST: Duration = Duration::from_secs(12);
 
 pub(super) async fn check(findings: &mut Findings, sources: Sources, file: &File) {
     let sources = match sources.or_those_of(file) {

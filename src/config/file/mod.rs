@@ -6,6 +6,7 @@
 mod budgets;
 mod mistakes;
 mod price;
+mod secrets;
 mod sections;
 mod values;
 

@@ -47,6 +47,12 @@ impl Table {
         }
     }
 
+    /// True for a table of traces that Agno keeps itself, where the application turned on its tracing.
+    pub fn holds_traces(&self) -> bool {
+        self.has(&["trace_id", "run_id", "session_id", "start_time", "end_time"])
+            && self.layout() == Layout::Other
+    }
+
     /// True for a table of sessions of 2.x or 3.x that says more of them than their runs.
     pub fn has_session_data(&self) -> bool {
         matches!(self.layout(), Layout::SessionsWithRuns | Layout::Sessions) && self.has(&["session_data"])
@@ -72,6 +78,8 @@ mod tests {
         assert_eq!(table(&["run_id", "session_id", "run_data", "status"]).layout(), Layout::Runs);
         assert_eq!(table(&["session_id", "memory", "session_data"]).layout(), Layout::V1);
         assert_eq!(table(&["trace_id", "run_id", "session_id"]).layout(), Layout::Other);
+        let traces = ["trace_id", "name", "status", "start_time", "end_time", "run_id", "session_id"];
+        assert!(table(&traces).holds_traces() && !table(&traces[..5]).holds_traces());
         let sessions = ["session_id", "session_type", "session_data", "runs"];
         assert!(table(&sessions).has_session_data() && table(&sessions[..3]).has_session_data());
         assert!(!table(&["session_id", "session_type", "runs"]).has_session_data());

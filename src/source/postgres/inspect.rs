@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use tokio_postgres::SimpleQueryRow;
 
-use super::super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds};
+use super::super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds, traced};
 use super::super::{Error, LOCK_PATIENCE, PostgresUrl, Tables};
 use super::connection::Connection;
 use super::{Database, Name, Relation, literal, text};
@@ -71,6 +71,11 @@ pub(in super::super) async fn inspect(url: &PostgresUrl, tables: &Tables) -> Res
         }
     }
     found.counting = Some(started.elapsed());
+    for relation in relations.iter().filter(|relation| relation.table.holds_traces()) {
+        // We may have no right to read it, and need none.
+        let count = database.count(relation).await.unwrap_or(0);
+        found.remarks.extend(traced(&relation.table.name, count));
+    }
     let of = |kind: Layout| chosen.iter().find(|(_, own)| *own == kind).map(|(relation, _)| &relation.name);
     let (sessions, runs) = (of(Layout::SessionsWithRuns), of(Layout::Runs));
     let mut unmigrated = 0;
@@ -130,9 +135,10 @@ async fn missing_indexes(
     let missing: Vec<&str> =
         wanted.iter().copied().filter(|column| !there.iter().any(|own| own == column)).collect();
     let remark = |column: &str| {
-        let key = if column == wanted.first().copied().unwrap_or_default() { "UNIQUE " } else { "" };
+        let is_key = wanted.first() == Some(&column);
+        let (key, whose) = if is_key { ("UNIQUE ", "by which we ask") } else { ("", "which Agno makes") };
         Remark::fixed_by(
-            format!("table {} has no index on {column}, which Agno makes", relation.table.name),
+            format!("table {} has no index on {column}, {whose}", relation.table.name),
             format!("CREATE {key}INDEX CONCURRENTLY ON {} ({column})", relation.name),
         )
     };

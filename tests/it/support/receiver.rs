@@ -257,7 +257,12 @@ async fn answer(
 ) -> Result<hyper::Response<Body>, std::io::Error> {
     let (head, body) = request.into_parts();
     let wire = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let path = head.uri.path().to_owned();
+    // What asks says in its query what for.
+    let path = if head.method == hyper::Method::GET {
+        head.uri.path_and_query().map_or("", |whole| whole.as_str()).to_owned()
+    } else {
+        head.uri.path().to_owned()
+    };
     let is_grpc = head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
     let body = message(&head.headers, is_grpc, &wire);
     let answer = {
