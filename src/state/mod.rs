@@ -161,6 +161,9 @@ pub enum Error {
     },
 }
 
+/// Statements that are kept prepared, so that none of ours is ever prepared twice: there are some eighty.
+const STATEMENTS: usize = 128;
+
 /// The state file, opened.
 #[derive(Debug)]
 pub struct State {
@@ -191,6 +194,7 @@ impl State {
         let path = &path.canonicalize().map_err(failed)?;
         let lock = lock(path)?;
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
         let gathering = BTreeMap::new();
