@@ -161,7 +161,7 @@ pub enum Error {
     },
 }
 
-/// Statements that are kept prepared, so that none of ours is ever prepared twice: there are some eighty.
+/// Statements that are kept prepared: more than there are, so that none is prepared twice.
 const STATEMENTS: usize = 128;
 
 /// The state file, opened.
