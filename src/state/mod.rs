@@ -175,6 +175,8 @@ pub struct State {
     instance_id: String,
     /// True where it was made just now.
     is_new: bool,
+    /// Bytes in the outbox and of dead letters: to add them up reads the pages of all.
+    kept_bytes: u64,
     /// Families that are being put together, and whether something of them was noted meanwhile.
     gathering: BTreeMap<i64, bool>,
     /// Held as long as the file is used, and marked with what was released last.
@@ -198,7 +200,8 @@ impl State {
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
         let gathering = BTreeMap::new();
-        let mut state = Self { connection, path, ledger, instance_id, is_new: false, gathering, lock };
+        let (is_new, kept_bytes) = (false, 0);
+        let mut state = Self { connection, path, ledger, instance_id, is_new, kept_bytes, gathering, lock };
         state.prepare()?;
         Ok(state)
     }
@@ -227,6 +230,7 @@ impl State {
         self.is_new = version == 0;
         self.instance_id = self.meta("instance")?.ok_or_else(|| self.damaged("no instance id"))?;
         self.load_series()?;
+        self.add_up_kept()?;
         self.expect_newest()
     }
 
