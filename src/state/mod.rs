@@ -30,7 +30,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
@@ -197,6 +198,9 @@ impl State {
         let lock = lock(path)?;
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Else SQLite prepares a statement with an order anew for every value it is given.
+        let is_steady = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+        is_steady.map_err(|error| sqlite_error(path, error))?;
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
         let gathering = BTreeMap::new();
@@ -292,9 +296,8 @@ impl State {
     }
 
     fn meta<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, Error> {
-        let sql = "SELECT value FROM meta WHERE name = ?1";
-        let found = self.connection.query_row(sql, [name], |row| row.get(0)).optional();
-        found.map_err(|error| sqlite_error(&self.path, error))
+        let found = self.query("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?;
+        Ok(found.into_iter().next())
     }
 
     fn number(&self, name: &str) -> Result<u64, Error> {
