@@ -44,7 +44,7 @@ fn number(history: History) -> i64 {
     }
 }
 
-fn of_number(number: i64) -> History {
+pub(super) fn of_number(number: i64) -> History {
     match number {
         0 => History::Count,
         1 => History::Traces,
@@ -282,13 +282,6 @@ impl State {
         let sql = "SELECT count(*) FROM due WHERE at_ns <= ?1";
         let count = self.query(sql, [now_ns.cast_signed()], |row| row.get::<_, i64>(0))?;
         Ok(count.into_iter().next().unwrap_or(0).cast_unsigned())
-    }
-
-    /// What is wanted of a run that was there before we came, if it was and was not put together yet.
-    pub(super) fn history_of(&self, key: &RunKey) -> Result<Option<History>, Error> {
-        let sql = "SELECT mode FROM history WHERE run = ?1";
-        let found = self.query(sql, [hash_of(key)], |row| row.get(0))?;
-        Ok(found.into_iter().next().map(of_number))
     }
 
     /// Notes that a run was put together: from now on what it spends is counted.
