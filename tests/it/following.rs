@@ -815,7 +815,7 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
 #[test]
 fn at_the_end_of_a_send_every_session_is_recorded_however_many_there_are() {
     const SESSIONS: u64 = 1_001;
-    let (folder, receiver) = (tempfile::TempDir::new().unwrap(), Receiver::start());
+    let (folder, receiver) = (TempDir::new().unwrap(), Receiver::start());
     let run_of = |number| {
         format!(
             r#"{{"run_id": "r{number}", "agent_id": "a", "session_id": "s{number}", "status": "COMPLETED", "messages":

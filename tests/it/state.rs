@@ -230,7 +230,8 @@ fn what_is_kept_is_known_to_the_byte_whatever_becomes_of_it() {
         let oldest = state.oldest(0).unwrap();
         let bytes = oldest.chunks[0].bytes.clone();
         let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason: "no".to_owned() };
-        state.delivered(oldest.up_to, if is_refused { &[refusal] } else { &[] }, RECEIVED_NS).unwrap();
+        let refused: Vec<Refusal> = is_refused.then_some(refusal).into_iter().collect();
+        state.delivered(oldest.up_to, &refused, RECEIVED_NS).unwrap();
         let (waiting, dead) = in_the_file();
         assert!(state.kept_bytes() == waiting + dead && (dead > 0) == is_refused);
     }
