@@ -70,7 +70,8 @@ pub(super) async fn send(
             "sessions that are being written to were left out; send again, or use run"
         );
     }
-    following.state.borrow_mut().close_sessions(clock.now_ns())?;
+    let now_ns = clock.now_ns();
+    while following.state.borrow_mut().close_sessions(now_ns)? > 0 {}
     let without_metrics = match release::settle(&following.books(), &mut metrics).await? {
         None => release::last(&following.books(), &mut metrics).await?,
         unsettled => unsettled,

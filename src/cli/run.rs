@@ -290,10 +290,10 @@ async fn count(
         let problem = |own: &Follower| Some((own.name().display().to_string(), own.problem()?.to_owned()));
         health.borrow_mut().sources = followers.iter().filter_map(problem).collect();
         while !*stopping.borrow() && following.count_due(followers).await?.families > 0 {}
-        if health.borrow().sources.is_empty() && !following.is_full()? {
+        if health.borrow().sources.is_empty() && !following.is_full() {
             following.note_read();
         }
-        if is_full != following.is_full()? {
+        if is_full != following.is_full() {
             is_full = !is_full;
             health.borrow_mut().is_full = is_full;
             if is_full {

@@ -185,7 +185,7 @@ impl Following {
     /// Counts families that are due, some at a time. Returns what was counted; nothing while the outbox is full.
     pub async fn count_due(&self, followers: &mut [Follower]) -> Result<Tally, state::Error> {
         let mut tally = Tally::default();
-        if self.is_full()? {
+        if self.is_full() {
             return Ok(tally);
         }
         let due = self.state.borrow().due(self.clock.now_ns(), FAMILIES)?;
@@ -200,7 +200,7 @@ impl Following {
             let runs: usize = batch.iter().map(|(_, gathered)| gathered.forest.runs.len()).sum();
             if runs >= BATCH_RUNS {
                 self.count(&mut batch, &mut tally)?;
-                if self.is_full()? {
+                if self.is_full() {
                     break;
                 }
             }
@@ -211,8 +211,8 @@ impl Following {
     }
 
     /// True while the outbox takes no more.
-    pub fn is_full(&self) -> Result<bool, state::Error> {
-        Ok(self.state.borrow().kept_bytes()? >= self.outbox_limit)
+    pub fn is_full(&self) -> bool {
+        self.state.borrow().kept_bytes() >= self.outbox_limit
     }
 
     fn count(&self, batch: &mut Vec<(FamilyId, Gathered)>, tally: &mut Tally) -> Result<(), state::Error> {

@@ -68,7 +68,7 @@ impl Following {
     /// Keeps runs that were handed over and notes that their families are due, all of them in one commit. Returns what
     /// became of each record; none while the outbox is full.
     pub fn take(&self, posts: Vec<Post>) -> Result<Option<Vec<Taking>>, state::Error> {
-        if self.is_full()? {
+        if self.is_full() {
             return Ok(None);
         }
         let part = self.state.borrow_mut().part(POSTED, "")?;

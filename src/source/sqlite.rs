@@ -27,7 +27,7 @@ const STAMP_ROWS: i64 = 4096;
 /// How long a database that is followed is waited for: it is looked at again soon.
 const FOLLOW_PATIENCE: Duration = Duration::from_millis(100);
 /// A statement ends after this many rows.
-const PAGE_ROWS: i64 = 256;
+const PAGE_ROWS: usize = 256;
 
 pub(super) fn read(
     path: &Path,
@@ -229,9 +229,9 @@ impl Rows {
     fn page(&self, database: &Database, after: i64) -> rusqlite::Result<Vec<(i64, u32, Option<Record>)>> {
         let mut page = Vec::new();
         let mut bytes = 0;
-        let sql = format!("{} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2", self.select);
+        let sql = format!("{} WHERE rowid > ?1 ORDER BY rowid LIMIT {PAGE_ROWS}", self.select);
         let mut statement = database.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([after, PAGE_ROWS])?;
+        let mut rows = statement.query([after])?;
         while let Some(row) = rows.next()? {
             let record = record(row)?;
             bytes += record.as_ref().map_or(0, |record| record.json.len());
@@ -267,8 +267,36 @@ impl Rows {
         read().map_err(|error| database.error(error))
     }
 
+    /// Hands over the rows at places, whatever stands there now; as many in one short transaction as in one statement of
+    /// [`read`](Self::read).
+    pub(super) fn rows(
+        &self,
+        database: &Database,
+        places: &[u64],
+        accept: &mut (dyn FnMut(Spot, Record) + Send),
+    ) -> Result<(), Error> {
+        let mut places = places.iter();
+        while places.len() > 0 {
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            let begun = database.connection.unchecked_transaction();
+            let transaction = begun.map_err(|error| database.error(error))?;
+            for at in places.by_ref().take(PAGE_ROWS) {
+                if let Some((spot, record)) = self.get(database, *at)? {
+                    bytes += record.json.len();
+                    page.push((spot, record));
+                }
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            transaction.finish().map_err(|error| database.error(error))?;
+            page.into_iter().for_each(|(spot, record)| accept(spot, record));
+        }
+        Ok(())
+    }
+
     /// Reads one row, whatever stands there now.
-    pub(super) fn get(&self, database: &Database, at: u64) -> Result<Option<(Spot, Record)>, Error> {
+    fn get(&self, database: &Database, at: u64) -> Result<Option<(Spot, Record)>, Error> {
         let Some((mark, Some(record))) = self.at(database, at)? else { return Ok(None) };
         let length = u32::try_from(record.json.len()).unwrap_or(u32::MAX);
         Ok(Some((Spot { part: 0, at, length, mark }, record)))

@@ -139,14 +139,7 @@ impl Source {
         accept: &mut (dyn FnMut(Spot, Record) + Send),
     ) -> Result<(), Error> {
         match (self.parts.get(part), &self.database, &self.postgres) {
-            (Some(Part::Rows(rows)), Some(database), _) => {
-                for at in places {
-                    if let Some((spot, record)) = rows.get(database, *at)? {
-                        accept(spot, record);
-                    }
-                }
-                Ok(())
-            }
+            (Some(Part::Rows(rows)), Some(database), _) => rows.rows(database, places, accept),
             (Some(Part::Leaf(leaf)), _, Some(database)) => leaf.rows(database, places, accept).await,
             _ => Ok(()),
         }

@@ -1,10 +1,10 @@
 //! What was counted: families into the ledger, series as they are released.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
-use super::records::{FamilyId, History};
+use super::records::{FamilyId, History, hash_of, of_number};
 use super::{Error, State};
 use crate::intake::{Gathered, Spent};
 use crate::ledger::Released;
@@ -40,10 +40,10 @@ pub struct Counted {
 /// What is known of a run from before.
 #[derive(Default)]
 struct Known {
+    /// None: it was never counted.
     first_seen_ns: Option<u64>,
-    is_sent: bool,
-    /// Its trace was sent before it was over.
-    was_open: bool,
+    /// What became of its trace, as `runs.is_sent` has it.
+    sent: i64,
     /// What is wanted of it, if it is history and was not put together yet.
     history: Option<History>,
     /// It is a copy of a run that was counted elsewhere.
@@ -69,7 +69,7 @@ impl State {
                     continue;
                 }
                 let mut sessions = BTreeSet::new();
-                let known = state.recall(gathered, &mut sessions)?;
+                let mut known = state.recall(gathered, &mut sessions)?;
                 state.take_back_copies(gathered, &mut sessions)?;
                 let runs = gathered.forest.runs.iter().zip(&known);
                 let before: BTreeSet<&RunKey> =
@@ -77,15 +77,9 @@ impl State {
                 let spent = |run: &Run| if before.contains(&run.key) { Spent::Before } else { Spent::SoFar };
                 gathered.observe(&mut state.ledger, settings, &spent);
                 let (sent, again_ns) =
-                    state.send_traces(gathered, &known, (resource, settings), patience, now_ns)?;
+                    state.send_traces(gathered, &mut known, (resource, settings), patience, now_ns)?;
                 state.store_runs(gathered, &known, now_ns)?;
-                let runs = gathered.forest.runs.iter().zip(&known);
-                let copies: BTreeSet<&RunKey> =
-                    runs.filter(|(_, known)| known.is_copy).map(|(run, _)| &run.key).collect();
-                let expenses = gathered.expenses().into_iter().filter(|(run, ..)| !copies.contains(run));
-                for (run, began_s, expenses) in expenses {
-                    state.spend(run, began_s, &expenses)?;
-                }
+                state.spend_all(gathered, &known)?;
                 state.settle(*family, again_ns)?;
                 all.push(sent);
             }
@@ -105,7 +99,6 @@ impl State {
         let mut all = Vec::new();
         for run in &gathered.forest.runs {
             let mut known = self.recall_run(&run.key)?;
-            known.history = self.history_of(&run.key)?;
             if known.history.is_some() {
                 self.end_history(&run.key)?;
             }
@@ -124,15 +117,17 @@ impl State {
     }
 
     fn recall_run(&mut self, key: &RunKey) -> Result<Known, Error> {
-        let sql = "SELECT counted, first_seen_ns, is_sent FROM runs WHERE run_id = ?1 AND reuse = ?2";
-        let found = self.query(sql, [&key.run_id, &key.reuse], |row| {
-            let first_seen_ns = Some(row.get::<_, i64>(1)?.cast_unsigned());
-            let sent: i64 = row.get(2)?;
-            let (is_sent, was_open) = (sent != NOT_SENT, sent == SENT_OPEN);
-            let known = Known { first_seen_ns, is_sent, was_open, ..Known::default() };
-            Ok((row.get::<_, String>(0)?, known))
+        let sql = "SELECT runs.counted, runs.first_seen_ns, runs.is_sent, history.mode FROM (SELECT 1)
+                   LEFT JOIN runs ON runs.run_id = ?1 AND runs.reuse = ?2 LEFT JOIN history ON history.run = ?3";
+        let found = self.query(sql, params![key.run_id, key.reuse, hash_of(key)], |row| {
+            let first_seen_ns = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+            let sent = row.get::<_, Option<i64>>(2)?.unwrap_or(NOT_SENT);
+            let history = row.get::<_, Option<i64>>(3)?.map(of_number);
+            let known = Known { first_seen_ns, sent, history, is_copy: false };
+            Ok((row.get::<_, Option<String>>(0)?, known))
         })?;
-        let Some((text, known)) = found.into_iter().next() else { return Ok(Known::default()) };
+        let (text, known) = found.into_iter().next().unwrap_or_default();
+        let Some(text) = text else { return Ok(known) };
         let stored: StoredRun = serde_json::from_str(&text).map_err(|_bad| self.damaged("a run"))?;
         self.ledger.remember_run(key.clone(), stored);
         Ok(known)
@@ -146,12 +141,16 @@ impl State {
     ) -> Result<(), Error> {
         for (key, session) in &gathered.copies {
             self.end_history(key)?;
-            if self.note_copy(key)? && self.recall_run(key)?.first_seen_ns.is_some() {
+            if !self.note_copy(key)? {
+                continue;
+            }
+            let known = self.recall_run(key)?;
+            if known.first_seen_ns.is_some() {
                 if let Some(session) = session.as_deref().filter(|session| sessions.insert(session)) {
                     self.recall_session(session)?;
                 }
                 self.ledger.take_back(key, session.as_deref());
-                self.store_run(key, 0)?;
+                self.store_run(key, &known, 0)?;
                 self.spend(key, 0, &[])?;
             }
         }
@@ -172,7 +171,7 @@ impl State {
     fn send_traces(
         &mut self,
         gathered: &Gathered,
-        known: &[Known],
+        known: &mut [Known],
         (resource, settings): (&Resource, Settings),
         patience: Patience,
         now_ns: u64,
@@ -181,12 +180,14 @@ impl State {
         let mut wanted = Vec::new();
         for trace in &gathered.forest.traces {
             let Some(root) = trace.nodes.first().map(|node| node.run) else { continue };
-            let Some((run, known)) = gathered.forest.runs.get(root).zip(known.get(root)) else { continue };
-            if known.is_sent && !(known.was_open && run.status.is_final()) {
+            let Some((run, known)) = gathered.forest.runs.get(root).zip(known.get_mut(root)) else {
+                continue;
+            };
+            if known.sent == SENT || (known.sent == SENT_OPEN && !run.status.is_final()) {
                 continue;
             }
             if known.history == Some(History::Skip) && run.status.is_final() {
-                self.mark_sent(run, now_ns)?;
+                known.sent = SENT;
                 continue;
             }
             let since_ns = known.first_seen_ns.unwrap_or(now_ns);
@@ -194,7 +195,7 @@ impl State {
                 again_ns = Some(again_ns.unwrap_or(until).min(until));
                 continue;
             }
-            self.mark_sent(run, now_ns)?;
+            known.sent = if run.status.is_final() { SENT } else { SENT_OPEN };
             if known.history != Some(History::Skip) {
                 wanted.push(root);
             }
@@ -210,28 +211,37 @@ impl State {
         Ok((sent, again_ns))
     }
 
-    fn mark_sent(&mut self, run: &Run, now_ns: u64) -> Result<(), Error> {
-        let sql =
-            "INSERT INTO runs (run_id, reuse, counted, first_seen_ns, is_sent) VALUES (?1, ?2, '', ?3, ?4)
-                   ON CONFLICT DO UPDATE SET is_sent = ?4";
-        let sent = if run.status.is_final() { SENT } else { SENT_OPEN };
-        self.execute(sql, params![run.key.run_id, run.key.reuse, now_ns.cast_signed(), sent])?;
-        Ok(())
-    }
-
     fn store_runs(&mut self, gathered: &Gathered, known: &[Known], now_ns: u64) -> Result<(), Error> {
         for (run, known) in gathered.forest.runs.iter().zip(known) {
-            self.store_run(&run.key, known.first_seen_ns.unwrap_or(now_ns))?;
+            self.store_run(&run.key, known, now_ns)?;
         }
         Ok(())
     }
 
-    fn store_run(&mut self, key: &RunKey, first_seen_ns: u64) -> Result<(), Error> {
-        let sql = "INSERT INTO runs (run_id, reuse, counted, first_seen_ns) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT DO UPDATE SET counted = excluded.counted WHERE counted <> excluded.counted";
+    /// Sets what a family's runs spent, but for copies.
+    fn spend_all(&mut self, gathered: &Gathered, known: &[Known]) -> Result<(), Error> {
+        let runs = gathered.forest.runs.iter().map(|run| &run.key);
+        let known: BTreeMap<&RunKey, &Known> = runs.zip(known).collect();
+        for (run, began_s, expenses) in gathered.expenses() {
+            match known.get(run) {
+                Some(Known { is_copy: true, .. }) => {}
+                Some(Known { first_seen_ns: None, .. }) => self.spend_first(run, began_s, &expenses)?,
+                _ => self.spend(run, began_s, &expenses)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what a run moved and what became of its trace, in one row.
+    fn store_run(&mut self, key: &RunKey, known: &Known, now_ns: u64) -> Result<(), Error> {
+        let sql =
+            "INSERT INTO runs (run_id, reuse, counted, first_seen_ns, is_sent) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT DO UPDATE SET counted = excluded.counted, is_sent = excluded.is_sent
+                   WHERE counted <> excluded.counted OR is_sent <> excluded.is_sent";
         let Some(stored) = self.ledger.run(key) else { return Ok(()) };
         let text = serde_json::to_string(&stored).map_err(|error| self.damaged(&error.to_string()))?;
-        self.execute(sql, params![key.run_id, key.reuse, text, first_seen_ns.cast_signed()])?;
+        let first_seen_ns = known.first_seen_ns.unwrap_or(now_ns).cast_signed();
+        self.execute(sql, params![key.run_id, key.reuse, text, first_seen_ns, known.sent])?;
         Ok(())
     }
 

@@ -30,7 +30,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
@@ -161,6 +162,9 @@ pub enum Error {
     },
 }
 
+/// Statements that are kept prepared: more than there are, so that none is prepared twice.
+const STATEMENTS: usize = 128;
+
 /// The state file, opened.
 #[derive(Debug)]
 pub struct State {
@@ -172,6 +176,8 @@ pub struct State {
     instance_id: String,
     /// True where it was made just now.
     is_new: bool,
+    /// Bytes in the outbox and of dead letters: to add them up reads the pages of all.
+    kept_bytes: u64,
     /// Families that are being put together, and whether something of them was noted meanwhile.
     gathering: BTreeMap<i64, bool>,
     /// Held as long as the file is used, and marked with what was released last.
@@ -191,10 +197,15 @@ impl State {
         let path = &path.canonicalize().map_err(failed)?;
         let lock = lock(path)?;
         let connection = Connection::open(path).map_err(|error| sqlite_error(path, error))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Else SQLite prepares a statement with an order anew for every value it is given.
+        let is_steady = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+        is_steady.map_err(|error| sqlite_error(path, error))?;
         let ledger = Ledger::default();
         let (path, instance_id) = (path.to_owned(), String::new());
         let gathering = BTreeMap::new();
-        let mut state = Self { connection, path, ledger, instance_id, is_new: false, gathering, lock };
+        let (is_new, kept_bytes) = (false, 0);
+        let mut state = Self { connection, path, ledger, instance_id, is_new, kept_bytes, gathering, lock };
         state.prepare()?;
         Ok(state)
     }
@@ -223,6 +234,7 @@ impl State {
         self.is_new = version == 0;
         self.instance_id = self.meta("instance")?.ok_or_else(|| self.damaged("no instance id"))?;
         self.load_series()?;
+        self.add_up_kept()?;
         self.expect_newest()
     }
 
@@ -284,9 +296,8 @@ impl State {
     }
 
     fn meta<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, Error> {
-        let sql = "SELECT value FROM meta WHERE name = ?1";
-        let found = self.connection.query_row(sql, [name], |row| row.get(0)).optional();
-        found.map_err(|error| sqlite_error(&self.path, error))
+        let found = self.query("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?;
+        Ok(found.into_iter().next())
     }
 
     fn number(&self, name: &str) -> Result<u64, Error> {

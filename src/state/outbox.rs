@@ -32,6 +32,7 @@ impl State {
         let (items, now_ns) = (chunk.items.cast_signed(), now_ns.cast_signed());
         let sql = "INSERT INTO outbox (bytes, items, added_ns) VALUES (?1, ?2, ?3)";
         self.execute(sql, params![chunk.bytes, items, now_ns])?;
+        self.kept_bytes += chunk.bytes.len() as u64;
         Ok(())
     }
 
@@ -59,7 +60,10 @@ impl State {
     /// Takes requests out of the outbox that were delivered, or refused and are kept as dead letters.
     pub fn delivered(&mut self, up_to: i64, refused: &[Refusal], now_ns: u64) -> Result<(), Error> {
         self.commit(|state| {
+            let sql = "SELECT coalesce(sum(length(bytes)), 0) FROM outbox WHERE id <= ?1";
+            let bytes = state.query(sql, [up_to], |row| row.get::<_, i64>(0))?.into_iter().sum::<i64>();
             state.execute("DELETE FROM outbox WHERE id <= ?1", [up_to])?;
+            state.kept_bytes = state.kept_bytes.saturating_sub(bytes.cast_unsigned());
             refused.iter().try_for_each(|letter| state.keep(letter, now_ns))?;
             state.store_series()
         })
@@ -72,13 +76,19 @@ impl State {
             "INSERT INTO dead_letters (signal, bytes, items, reason, added_ns) VALUES (?1, ?2, ?3, ?4, ?5)";
         let (items, now_ns) = (items.cast_signed(), now_ns.cast_signed());
         self.execute(sql, params![signal.name(), bytes, items, reason, now_ns])?;
+        self.kept_bytes += bytes.len() as u64;
         Ok(())
     }
 
     /// Bytes of spans that wait to be delivered, or were refused and are kept.
-    pub fn kept_bytes(&self) -> Result<u64, Error> {
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
+    pub(super) fn add_up_kept(&mut self) -> Result<(), Error> {
         let amount = |table| self.amount(table).map(|amount| amount.bytes);
-        Ok(amount("outbox")?.saturating_add(amount("dead_letters")?))
+        self.kept_bytes = amount("outbox")?.saturating_add(amount("dead_letters")?);
+        Ok(())
     }
 
     /// What waits to be delivered.
@@ -104,7 +114,9 @@ impl State {
 
     /// Forgets what was refused. Returns how many requests.
     pub fn drop_dead_letters(&mut self) -> Result<usize, Error> {
-        self.execute("DELETE FROM dead_letters", [])
+        let count = self.execute("DELETE FROM dead_letters", [])?;
+        self.add_up_kept()?;
+        Ok(count)
     }
 }
 

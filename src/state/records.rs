@@ -1,6 +1,6 @@
 //! Which records were read, which hang together, and which families are due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
@@ -44,7 +44,7 @@ fn number(history: History) -> i64 {
     }
 }
 
-fn of_number(number: i64) -> History {
+pub(super) fn of_number(number: i64) -> History {
     match number {
         0 => History::Count,
         1 => History::Traces,
@@ -157,19 +157,8 @@ impl State {
         past: impl Into<Past>,
     ) -> Result<Vec<Option<u64>>, Error> {
         let past = past.into();
-        let mut family = None;
-        for hash in runs.iter().flat_map(DecodedRun::links).map(|link| link.stable_hash().cast_signed()) {
-            let known = self.family_of(hash)?;
-            family = match (family, known) {
-                (None, None) => Some(self.new_family(hash)?),
-                (None, Some(known)) => Some(known),
-                (Some(own), None) => {
-                    self.execute("INSERT INTO nodes VALUES (?1, ?2)", [hash, own])?;
-                    Some(own)
-                }
-                (Some(own), Some(known)) => Some(self.join(own, known)?),
-            };
-        }
+        let links = runs.iter().flat_map(DecodedRun::links).map(|link| link.stable_hash().cast_signed());
+        let family = self.family_with(links.collect())?;
         let is_open = runs.iter().any(|run| !run.run.status.is_final());
         let open_hash = is_open.then_some(content_hash);
         self.execute(
@@ -223,11 +212,30 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    fn new_family(&mut self, hash: i64) -> Result<i64, Error> {
+    /// The family of everything that a record names, joined from those that were known of it, or a new one. None: it names
+    /// nothing.
+    fn family_with(&mut self, links: BTreeSet<i64>) -> Result<Option<i64>, Error> {
+        let (mut family, mut new) = (None, Vec::new());
+        for hash in links {
+            match (family, self.family_of(hash)?) {
+                (_, None) => new.push(hash),
+                (None, known) => family = known,
+                (Some(own), Some(known)) => family = Some(self.join(own, known)?),
+            }
+        }
+        if family.is_none() && !new.is_empty() {
+            family = Some(self.new_family()?);
+        }
+        for hash in new {
+            self.execute("INSERT INTO nodes VALUES (?1, ?2)", params![hash, family])?;
+        }
+        Ok(family)
+    }
+
+    fn new_family(&mut self) -> Result<i64, Error> {
         // Numbers rise, so that a family once joined to another is not taken for a new one.
         let family = self.meta::<i64>("families")?.unwrap_or(0) + 1;
         self.set_meta("families", family)?;
-        self.execute("INSERT INTO nodes VALUES (?1, ?2)", [hash, family])?;
         Ok(family)
     }
 
@@ -274,13 +282,6 @@ impl State {
         let sql = "SELECT count(*) FROM due WHERE at_ns <= ?1";
         let count = self.query(sql, [now_ns.cast_signed()], |row| row.get::<_, i64>(0))?;
         Ok(count.into_iter().next().unwrap_or(0).cast_unsigned())
-    }
-
-    /// What is wanted of a run that was there before we came, if it was and was not put together yet.
-    pub(super) fn history_of(&self, key: &RunKey) -> Result<Option<History>, Error> {
-        let sql = "SELECT mode FROM history WHERE run = ?1";
-        let found = self.query(sql, [hash_of(key)], |row| row.get(0))?;
-        Ok(found.into_iter().next().map(of_number))
     }
 
     /// Notes that a run was put together: from now on what it spends is counted.

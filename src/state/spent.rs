@@ -24,11 +24,27 @@ impl State {
     /// Sets what a run spent, at the earliest time it was said to begin: that of a run without any time is another whenever
     /// it is read. To be called within [`commit`](Self::commit).
     pub(super) fn spend(&mut self, run: &RunKey, began_s: u64, spent: &[Expense]) -> Result<(), Error> {
-        let run = hash_of(run);
         let sql = "SELECT minute, spender, model, tokens, nano_usd FROM spent WHERE run = ?1
                    ORDER BY minute, spender, model, tokens, nano_usd";
-        let known: Vec<Row> = self
-            .query(sql, [run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+        let known: Vec<Row> = self.query(sql, [hash_of(run)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+        self.spend_beside(&known, run, began_s, spent)
+    }
+
+    /// Sets what a run spent that was never counted. To be called within [`commit`](Self::commit).
+    pub(super) fn spend_first(&mut self, run: &RunKey, began_s: u64, spent: &[Expense]) -> Result<(), Error> {
+        self.spend_beside(&[], run, began_s, spent)
+    }
+
+    fn spend_beside(
+        &mut self,
+        known: &[Row],
+        run: &RunKey,
+        began_s: u64,
+        spent: &[Expense],
+    ) -> Result<(), Error> {
+        let run = hash_of(run);
         let minute = (began_s / MINUTE_S).cast_signed();
         let minute = known.first().map_or(minute, |(known, ..)| minute.min(*known));
         let mut rows = Vec::<Row>::new();
@@ -43,7 +59,7 @@ impl State {
         let spent = |rows: &[Row]| {
             rows.iter().map(|row| (row.0, row.1.clone(), row.2.clone(), row.3)).collect::<Vec<_>>()
         };
-        if spent(&known) == spent(&rows) {
+        if spent(known) == spent(&rows) {
             return Ok(());
         }
         if !known.is_empty() {

@@ -815,6 +815,28 @@ fn a_send_that_nobody_answered_is_settled_by_the_next_that_is() {
 }
 
 #[test]
+fn at_the_end_of_a_send_every_session_is_recorded_however_many_there_are() {
+    const SESSIONS: u64 = 1_001;
+    let (folder, receiver) = (TempDir::new().unwrap(), Receiver::start());
+    let run_of = |number| {
+        format!(
+            r#"{{"run_id": "r{number}", "agent_id": "a", "session_id": "s{number}", "status": "COMPLETED", "messages":
+            [{{"role": "assistant", "id": "m{number}", "metrics": {{"input_tokens": 1}}}}]}}"#
+        )
+    };
+    let runs: Vec<String> = (0..SESSIONS).map(|number| run_of(number).replace('\n', "")).collect();
+    let file = folder.path().join("runs.jsonl");
+    std::fs::write(&file, runs.join("\n")).unwrap();
+    run(&mut send(&receiver.url(), &folder.path().join("state.db"), &[&file])).expect_code(0);
+    let points = points(&receiver.metrics());
+    let of_sessions = points.iter().filter(|point| point.series.0 == "agno.session.tokens");
+    let Some(Value::Histogram { count, .. }) = of_sessions.last().map(|point| &point.value) else {
+        panic!("no histogram")
+    };
+    assert_eq!(*count, SESSIONS);
+}
+
+#[test]
 fn a_run_can_be_observed() {
     let (place, receiver) = (Place::of(TEAM), Receiver::start());
     let more = ["--history", "count", "--observe"];

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use agno_otel::delivery::Refusal;
 use agno_otel::framework::Keep;
 use agno_otel::framework::agno::{Columns, decode};
 use agno_otel::ledger::{Count, Measurement, Told, Value};
 use agno_otel::money::{Own, OwnRates, Prices};
 use agno_otel::otel::names;
+use agno_otel::otel::request::Signal;
 use agno_otel::otel::{Resource, Settings};
 use agno_otel::source::Spot;
 use agno_otel::state::State;
@@ -296,6 +298,47 @@ fn what_was_counted_and_what_waits_outlive_the_process() {
     see(&mut state, part, 1, &run, History::Count);
     assert_eq!(count(&mut state, &[&run]), 1);
     assert_eq!((tokens(&mut state), state.oldest(usize::MAX).unwrap()), (5, waiting));
+}
+
+#[test]
+fn what_is_kept_is_known_to_the_byte_whatever_becomes_of_it() {
+    let folder = TempDir::new().unwrap();
+    let mut state = open(&folder);
+    let part = state.part("agno.db\nagno_runs", "").unwrap();
+    let path = state.path().to_owned();
+    let in_the_file = || {
+        let glance = Window::open(&path).unwrap().glance().unwrap();
+        (glance.outbox.bytes, glance.dead_letters.bytes)
+    };
+    for (at, id) in (1..).zip(["11111111", "22222222", "33333333"]) {
+        let run = record(&format!("{id}-1111-4111-8111-111111111111"), 5);
+        see(&mut state, part, at, &run, History::Count);
+        count(&mut state, &[&run]);
+    }
+    let (all, _) = in_the_file();
+    assert!(all > 0 && state.kept_bytes() == all);
+    // The first is delivered, the second refused.
+    for is_refused in [false, true] {
+        let oldest = state.oldest(0).unwrap();
+        let bytes = oldest.chunks[0].bytes.clone();
+        let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason: "no".to_owned() };
+        let refused: Vec<Refusal> = is_refused.then_some(refusal).into_iter().collect();
+        state.delivered(oldest.up_to, &refused, RECEIVED_NS).unwrap();
+        let (waiting, dead) = in_the_file();
+        assert!(state.kept_bytes() == waiting + dead && (dead > 0) == is_refused);
+    }
+    drop(state);
+    let mut state = open(&folder);
+    let (waiting, dead) = in_the_file();
+    assert_eq!(state.kept_bytes(), waiting + dead);
+    state.retry_dead_letters().unwrap();
+    assert_eq!((state.kept_bytes(), 0), in_the_file());
+    let oldest = state.oldest(0).unwrap();
+    let (bytes, reason) = (oldest.chunks[0].bytes.clone(), "no".to_owned());
+    let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason };
+    state.delivered(oldest.up_to, &[refusal], RECEIVED_NS).unwrap();
+    state.drop_dead_letters().unwrap();
+    assert_eq!((state.kept_bytes(), 0), in_the_file());
 }
 
 /// Written by the version whose layout was the first, with a run counted and its trace waiting.

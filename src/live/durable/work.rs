@@ -104,7 +104,7 @@ impl Work {
         let books = Books { state: &state, resource: &self.resource, budgets: &[], clock: Clock::System };
         let Ways { spans, metrics, batch, is_full, trouble } = ways;
         let kept = Kept { work: self, books, batch, is_full, trouble };
-        kept.look_for_room()?;
+        kept.look_for_room();
         let mut stopping = self.stopping.clone();
         let works = async {
             tokio::try_join!(
@@ -197,7 +197,7 @@ impl Kept<'_> {
     async fn keep_house(&self) -> Result<(), release::Error> {
         loop {
             tokio::time::sleep(HOUSEKEEPING_EVERY).await;
-            self.look_for_room()?;
+            self.look_for_room();
             let quiet_since_ns = self.books.clock.now_ns().saturating_sub(release::QUIET_NS);
             self.books.state.borrow_mut().close_sessions(quiet_since_ns)?;
             // Nothing may have ended meanwhile.
@@ -205,14 +205,13 @@ impl Kept<'_> {
         }
     }
 
-    fn look_for_room(&self) -> Result<(), state::Error> {
+    fn look_for_room(&self) {
         let limit = self.work.outbox_bytes;
-        let is_full = self.books.state.borrow().kept_bytes()? >= limit;
+        let is_full = self.books.state.borrow().kept_bytes() >= limit;
         if is_full && !self.is_full.get() {
             warn!(limit, "the outbox is full: further spans are passed over, and counted");
         }
         self.is_full.set(is_full);
-        Ok(())
     }
 }
 
