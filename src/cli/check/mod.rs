@@ -137,7 +137,8 @@ impl Findings {
         let problems = count(|level| matches!(level, Level::Problem(_)));
         let (notes, fine) = (count(|level| level == Level::Note), count(|level| level == Level::Fine));
         let lines: String = self.0.iter().map(line).collect();
-        format!("{lines}{problems} problems, {notes} notes, {fine} ok\n")
+        let many = |count: usize| if count == 1 { "" } else { "s" };
+        format!("{lines}{problems} problem{}, {notes} note{}, {fine} ok\n", many(problems), many(notes))
     }
 
     fn json(&self) -> Value {
