@@ -36,6 +36,8 @@ def has(findings, *words):
 
 
 def test_an_empty_request_is_taken_and_leaves_nothing(check, stack):
+    # What a test before this one sent may still be under way.
+    stack.wait_until_delivered()
     before = sorted((path.name, path.stat().st_size) for path in stack.out.iterdir())
     for args in [("--endpoint", stack.otlp), ("--endpoint", stack.grpc, "--protocol", "grpc")]:
         code, findings = check(CASE.db, *args)
