@@ -321,7 +321,13 @@ fn what_is_kept_is_known_to_the_byte_whatever_becomes_of_it() {
     for is_refused in [false, true] {
         let oldest = state.oldest(0).unwrap();
         let bytes = oldest.chunks[0].bytes.clone();
-        let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason: "no".to_owned() };
+        let refusal = Refusal {
+            signal: Signal::Traces,
+            bytes,
+            items: 1,
+            reason: "no".to_owned(),
+            may_have_arrived: false,
+        };
         let refused: Vec<Refusal> = is_refused.then_some(refusal).into_iter().collect();
         state.delivered(oldest.up_to, &refused, RECEIVED_NS).unwrap();
         let (waiting, dead) = in_the_file();
@@ -335,7 +341,7 @@ fn what_is_kept_is_known_to_the_byte_whatever_becomes_of_it() {
     assert_eq!((state.kept_bytes(), 0), in_the_file());
     let oldest = state.oldest(0).unwrap();
     let (bytes, reason) = (oldest.chunks[0].bytes.clone(), "no".to_owned());
-    let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason };
+    let refusal = Refusal { signal: Signal::Traces, bytes, items: 1, reason, may_have_arrived: false };
     state.delivered(oldest.up_to, &[refusal], RECEIVED_NS).unwrap();
     state.drop_dead_letters().unwrap();
     assert_eq!((state.kept_bytes(), 0), in_the_file());
