@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::send::{Outgoing, Way, delivery};
+use super::outgoing::{Outgoing, Way};
+use super::send::delivery;
 use super::summary::Summary;
 use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;

@@ -9,6 +9,7 @@ mod export;
 mod listen;
 mod named;
 mod once;
+mod outgoing;
 mod own;
 mod reconcile;
 mod run;

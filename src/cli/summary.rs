@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::send::Sent;
+use super::outgoing::Sent;
 use crate::delivery;
 use crate::export::print::{dollars, grouped};
 use crate::intake::Unpriced;
