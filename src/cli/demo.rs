@@ -71,7 +71,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
     outgoing.send(&gathered).await?;
-    let sent = outgoing.finish(&surveyed).await?;
+    let (sent, _) = outgoing.finish(&surveyed).await?;
     let summary = Summary { sent: &sent };
     super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
     if matches!(way, Way::Nowhere) && !arguments.json {

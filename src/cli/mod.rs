@@ -11,6 +11,7 @@ mod named;
 mod once;
 mod outgoing;
 mod own;
+mod plan;
 mod reconcile;
 mod run;
 mod send;
@@ -65,6 +66,8 @@ struct Arguments {
 enum Command {
     /// Send the runs of databases, folders and files, once: traces and session totals.
     Send(Box<send::Arguments>),
+    /// Say what send would send: traces, spans, series, bytes, what has no price, what of content stays. Sends nothing.
+    Plan(plan::Arguments),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
     /// Check configuration, state file, sources and endpoint, with the fix for what is amiss. Changes nothing.
@@ -319,6 +322,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
         signals::outlive_file_limits();
         match command {
             Command::Send(arguments) => send::run(*arguments, file).await,
+            Command::Plan(arguments) => Box::pin(plan::run(arguments, file)).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,
             Command::Check(arguments) => Box::pin(check::check(*arguments, file)).await,
             Command::Status(arguments) => status::status(&arguments, file),

@@ -1,5 +1,6 @@
 //! Telemetry on its way from what was gathered to where it goes.
 
+use super::plan::Scale;
 use super::{AllRefused, Ended};
 use crate::clock::Clock;
 use crate::delivery::{self, Delivery, Report};
@@ -12,7 +13,7 @@ use crate::model::{Cost, RunKind, Tokens};
 use crate::observe::{About, Underway};
 use crate::otel::names;
 use crate::otel::request::{Chunk, metric_chunks, view_chunks};
-use crate::otel::{Resource, Settings, metrics};
+use crate::otel::{Resource, Settings, TraceView, metrics};
 
 /// A request of several traces is sent when the next would make it larger than this: large enough that its overhead is
 /// nothing, small enough to be copied a few times.
@@ -25,6 +26,8 @@ pub(super) enum Way {
     Endpoint(Box<Delivery>),
     /// Into a file, which takes everything.
     File(OtlpJson, Box<Report>),
+    /// Nowhere: it is weighed.
+    Scale(Box<Scale>),
     /// Nowhere: it was only shown.
     Nowhere,
 }
@@ -78,7 +81,9 @@ impl<'o> Outgoing<'o> {
         for trace in gathered.traces(self.settings) {
             self.sent.traces += 1;
             let about = About::of(&trace);
-            for chunk in view_chunks(&trace, self.resource) {
+            let chunks = view_chunks(&trace, self.resource);
+            self.way.see(&trace, &chunks);
+            for chunk in chunks {
                 self.sent.spans += chunk.items;
                 if self.bytes > 0 && self.bytes + chunk.bytes.len() > FULL_REQUEST_BYTES {
                     self.flush().await?;
@@ -109,8 +114,8 @@ impl<'o> Outgoing<'o> {
         self.underway.deliver(Signal::Traces, taken).await
     }
 
-    /// Sends what is left, and the metrics.
-    pub(super) async fn finish(mut self, surveyed: &Surveyed) -> anyhow::Result<Sent> {
+    /// Sends what is left, and the metrics. Returns what was sent, and what was counted.
+    pub(super) async fn finish(mut self, surveyed: &Surveyed) -> anyhow::Result<(Sent, Ledger)> {
         self.flush().await?;
         let Self { way, resource, clock, mut ledger, mut underway, mut sent, .. } = self;
         sent.records = surveyed.records;
@@ -127,7 +132,7 @@ impl<'o> Outgoing<'o> {
         sent.sessions = ledger.session_count();
         sent.oddities.merge(&ledger.oddities());
         sent.report = way.end()?;
-        Ok(sent)
+        Ok((sent, ledger))
     }
 }
 
@@ -138,7 +143,14 @@ impl Way {
                 [Signal::Traces, Signal::Metrics].map(|signal| delivery.target(signal)).into()
             }
             Self::File(file, _) => vec![file.name()],
-            Self::Nowhere => Vec::new(),
+            Self::Scale(_) | Self::Nowhere => Vec::new(),
+        }
+    }
+
+    /// Looks at a trace that is about to be taken.
+    fn see(&mut self, trace: &TraceView<'_>, chunks: &[Chunk]) {
+        if let Self::Scale(scale) = self {
+            scale.see(trace, chunks);
         }
     }
 
@@ -153,6 +165,10 @@ impl Way {
         match self {
             _ if request.is_empty() => Ok(()),
             Self::Nowhere => Ok(()),
+            Self::Scale(scale) => {
+                scale.weigh(&request);
+                Ok(())
+            }
             Self::File(file, report) => {
                 report.of_mut(signal).delivered += 1;
                 Ok(file.write(&request)?)
@@ -177,8 +193,13 @@ impl Way {
 
     /// Counts what became of the requests so far; spans were all sent by now.
     fn count(&self, ledger: &mut Ledger) {
-        if let Self::Endpoint(delivery) = self {
-            let sent = &delivery.report.traces;
+        let report = match self {
+            Self::Endpoint(delivery) => Some(&delivery.report),
+            // As an endpoint that takes everything, so that there are the same series.
+            Self::Scale(scale) => Some(&scale.report),
+            Self::File(..) | Self::Nowhere => None,
+        };
+        if let Some(sent) = report.map(|report| &report.traces) {
             for (outcome, count) in &sent.attempts {
                 ledger.set(
                     &names::BRIDGE_ATTEMPTS,
@@ -201,6 +222,7 @@ impl Way {
         match self {
             Self::Endpoint(delivery) => Ok(std::mem::take(&mut delivery.report)),
             Self::File(file, report) => file.flush().map(|()| std::mem::take(report.as_mut())),
+            Self::Scale(scale) => Ok(std::mem::take(&mut scale.report)),
             Self::Nowhere => Ok(Report::default()),
         }
     }

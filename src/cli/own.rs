@@ -20,7 +20,8 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         Command::Send(arguments) => arguments.observed(file)?,
         Command::Demo(arguments) => arguments.observed(file)?,
         Command::Run(arguments) => arguments.observed(file)?,
-        Command::Check(_)
+        Command::Plan(_)
+        | Command::Check(_)
         | Command::Status(_)
         | Command::DeadLetters(_)
         | Command::Show(_)
@@ -51,6 +52,7 @@ pub(super) fn span(command: &Command) -> Span {
         Command::Demo(_) => info_span!("demo", otel.status_code = code, agno_otel.exit_code = code),
         // That of `run` would be open for months.
         Command::Run(_)
+        | Command::Plan(_)
         | Command::Check(_)
         | Command::Status(_)
         | Command::DeadLetters(_)

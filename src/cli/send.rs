@@ -117,7 +117,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         progress.inc(family.spots().len() as u64);
     }
     progress.finish_and_clear();
-    let sent = outgoing.finish(&surveyed).await?;
+    let (sent, _) = outgoing.finish(&surveyed).await?;
     let text = text_of(&sent, arguments.json)?;
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
