@@ -6,7 +6,9 @@ mod check;
 mod demo;
 mod environment;
 mod export;
+mod guide;
 mod listen;
+mod manual;
 mod named;
 mod once;
 mod outgoing;
@@ -20,6 +22,7 @@ mod signals;
 mod status;
 mod summary;
 mod terminal;
+mod version;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -50,7 +53,7 @@ use terminal::{columns, spinner, write_out, write_painted};
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
 #[derive(Debug, Parser)]
-#[command(name = "agno-otel", version, about, max_term_width = 100)]
+#[command(name = "agno-otel", version, long_version = version::long(), about, after_long_help = guide::AFTER, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -86,6 +89,10 @@ enum Command {
     Export(export::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
+    /// Print what completes commands and flags in a shell.
+    Completions(manual::CompletionsArguments),
+    /// Print a page for man, or write all of them into a folder.
+    Man(manual::ManArguments),
 }
 
 /// Where runs are read from.
@@ -268,7 +275,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A closed standard output is not worth a word.
-            error.print().ok();
+            if std::env::args_os().len() > 1 {
+                error.print().ok();
+            } else {
+                io::stderr().write_all(guide::FIRST.as_bytes()).ok();
+            }
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
@@ -332,6 +343,8 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Export(arguments) => export::run(&arguments, file),
             Command::Demo(arguments) => demo::run(arguments, file).await,
+            Command::Completions(arguments) => manual::completions(&arguments),
+            Command::Man(arguments) => manual::man(&arguments),
         }
     };
     let ended = runtime()?.block_on(commanded.instrument(span.clone()));
@@ -356,6 +369,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<run::NoStateFile>()
         || error.is::<run::SinceSkipped>()
         || error.is::<NotFollowed>()
+        || error.is::<manual::NoCommand>()
     {
         WRONG_USAGE
     } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {

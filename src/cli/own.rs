@@ -27,7 +27,9 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         | Command::Show(_)
         | Command::Bill(_)
         | Command::Reconcile(_)
-        | Command::Export(_) => None,
+        | Command::Export(_)
+        | Command::Completions(_)
+        | Command::Man(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -59,7 +61,9 @@ pub(super) fn span(command: &Command) -> Span {
         | Command::Show(_)
         | Command::Bill(_)
         | Command::Reconcile(_)
-        | Command::Export(_) => Span::none(),
+        | Command::Export(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Span::none(),
     }
 }
 

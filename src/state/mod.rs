@@ -36,7 +36,7 @@ use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
 
 /// The layout of the file; an older one is brought up to it, a newer one is refused.
-const VERSION: i64 = 3;
+pub const VERSION: i64 = 3;
 
 /// What each layout adds to the one before it. A step that was ever released is not changed any more.
 const LAYOUTS: [&str; 3] = [LAYOUT_1, LAYOUT_2, LAYOUT_3];

@@ -28,6 +28,7 @@ mod hostile;
 mod large;
 mod live;
 mod live_ways;
+mod manual;
 mod observe;
 mod plan;
 mod privacy;
