@@ -1,5 +1,7 @@
 //! What somebody is told who does not know the way yet.
 
+use std::io::{self, IsTerminal as _, Write as _};
+
 /// What is said where nothing was asked.
 pub(super) const FIRST: &str = "\
 agno-otel turns the runs of Agno agents into OpenTelemetry. Three commands to begin with:
@@ -42,3 +44,14 @@ Variables beside those that stand with their flags:
 
 Flags win over variables, variables over the config file, the file over
 defaults.";
+
+/// What to do where nobody listens.
+pub(super) const NO_COLLECTOR: &str =
+    "collector-config/README.md says how to start a Collector; agno-otel show, plan and bill need none";
+
+/// Says what could be done next, where somebody looks on: never to a script.
+pub(super) fn next(text: &str) {
+    if io::stdout().is_terminal() && io::stderr().is_terminal() {
+        writeln!(io::stderr(), "next: {text}").ok();
+    }
+}

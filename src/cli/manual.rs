@@ -71,7 +71,7 @@ fn all() -> Command {
 /// The page of a command, and of those within it.
 fn write_all(command: &Command, folder: &Path) -> anyhow::Result<()> {
     let path = folder.join(format!("{}.1", name(command)));
-    std::fs::write(&path, page(command)?).with_context(|| format!("cannot write {}", path.display()))?;
+    super::export::write(&path, &page(command)?)?;
     command.get_subcommands().try_for_each(|within| write_all(within, folder))
 }
 

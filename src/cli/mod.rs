@@ -152,7 +152,7 @@ struct Destination {
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<u64>,
     /// Seconds to go on trying when the endpoint cannot be reached or says "later"; run never gives up [default: 30]
     #[arg(long, value_name = "SECONDS")]
@@ -162,6 +162,11 @@ struct Destination {
     service_name: Option<String>,
     #[command(flatten)]
     own: Own,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let above_zero = text.parse().ok().filter(|seconds| *seconds > 0);
+    above_zero.ok_or_else(|| "expected a number of whole seconds, 1 or more".to_owned())
 }
 
 /// What the bridge says of itself.
@@ -300,6 +305,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let chain = Chain(error.as_ref()).to_string();
             writeln!(io::stderr(), "agno-otel: {}", plain(&chain)).ok();
+            if gave_up(&error) && chain.contains("nobody listens") {
+                guide::next(guide::NO_COLLECTOR);
+            }
             ExitCode::from(code_of(&error))
         }
     };
@@ -314,7 +322,7 @@ fn run(command: Command, file: File) -> anyhow::Result<Ended> {
     let worker = std::thread::Builder::new().name("work".to_owned());
     // Nobody listens any more once a signal has come.
     let ends_itself = matches!(command, Command::Run(_));
-    worker.spawn(move || tell.send(work(command, &file)).ok()).context("cannot start")?;
+    worker.spawn(move || tell.send(work(command, &file)).ok()).context("cannot start a thread")?;
     runtime()?.block_on(async {
         tokio::select! {
             ended = told => ended.context("the work broke off; this is a bug")?,
@@ -353,7 +361,10 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime: is there no file descriptor left?")
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::outgoing::{Outgoing, Sent, Way};
 use super::run::StateFile;
 use super::summary::Summary;
-use super::{Ended, Said, Sources, once};
+use super::{Ended, Said, Sources, guide, once};
 use crate::clock::Clock;
 use crate::config::{self, Config, Destination, File, Observed};
 use crate::delivery::{DeadLetters, Delivery};
@@ -71,7 +71,7 @@ fn parse_to(text: &str) -> Result<PathBuf, String> {
 
 /// The file to write is one of those to read.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} is one of the files to read; it would be written over")]
+#[error("{path} is one of the files to read, and would be written over; name another")]
 pub(super) struct OwnSource {
     path: String,
 }
@@ -123,6 +123,11 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
     } else {
         super::write_out(&text)?;
+    }
+    if sent.gave_up.is_none() && arguments.to.is_none() && !arguments.json {
+        guide::next(
+            "agno-otel run follows a source, and counts each run once for ever; a second send counts again",
+        );
     }
     sent.ended()
 }

@@ -103,6 +103,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// There is none to look into.
+    #[error("there is no state file {path}; agno-otel run makes it, and --state names another")]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Another process holds it.
     #[error(
         "the state file {path} is in use by another agno-otel; stop it first, or give this one a file of its own with \

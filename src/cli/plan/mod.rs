@@ -12,7 +12,7 @@ use scale::{Weight, bytes};
 
 use super::outgoing::{Outgoing, Sent, Way};
 use super::send::bar;
-use super::{Ended, Said, Sources};
+use super::{Ended, Said, Sources, guide};
 use crate::clock::Clock;
 use crate::config::{Config, File, Flags, History};
 use crate::framework::Keep;
@@ -109,6 +109,9 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let plan = Plan { sent, scale, content, kept, series, labels, at_rest, settings, history };
     let text = if arguments.json { plan.json()? } else { plan.text(super::columns()) };
     super::write_out(&text)?;
+    if !arguments.json {
+        guide::next("agno-otel send sends this; agno-otel run follows what comes");
+    }
     plan.sent.ended()
 }
 
