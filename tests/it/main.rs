@@ -29,6 +29,7 @@ mod large;
 mod live;
 mod live_ways;
 mod manual;
+mod mistakes;
 mod observe;
 mod plan;
 mod privacy;

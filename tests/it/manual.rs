@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::program::{agno_otel, run};
 
 /// Every command with the names that lead to it: `dead-letters list`.
-fn commands() -> Vec<Vec<String>> {
+pub(crate) fn commands() -> Vec<Vec<String>> {
     fn within(path: &[String], all: &mut Vec<Vec<String>>) {
         let help = run(agno_otel(path).arg("--help")).expect_code(0).stdout;
         let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -27,7 +27,7 @@ fn commands() -> Vec<Vec<String>> {
 }
 
 /// The long flags of a command, as its help has them.
-fn flags(path: &[String]) -> BTreeSet<String> {
+pub(crate) fn flags(path: &[String]) -> BTreeSet<String> {
     let help = run(agno_otel(path).arg("--help")).expect_code(0).stdout;
     let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let words =
