@@ -173,7 +173,10 @@ fn series(requests: &[ExportMetricsServiceRequest]) -> (BTreeMap<String, u64>, B
         let mut distinct = BTreeSet::new();
         for attributes in keys {
             distinct.insert(
-                attributes.iter().flat_map(|it| it.encode_length_delimited_to_vec()).collect::<Vec<u8>>(),
+                attributes
+                    .iter()
+                    .flat_map(prost::Message::encode_length_delimited_to_vec)
+                    .collect::<Vec<u8>>(),
             );
             for attribute in attributes {
                 values.entry(attribute.key.clone()).or_default().insert(attribute.encode_to_vec());
