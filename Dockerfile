@@ -5,6 +5,8 @@
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+# What --version says it was built from: --build-arg AGNO_OTEL_COMMIT=$(git rev-parse HEAD)
+ARG AGNO_OTEL_COMMIT
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin agno-otel \

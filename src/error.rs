@@ -14,8 +14,8 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let words = error.to_string();
-            // Some libraries repeat their cause in their own words.
-            if !shown.ends_with(&words) {
+            // Some libraries repeat their cause in their own words, and some causes what was said already.
+            if !shown.ends_with(&words) && !words.ends_with(&shown) {
                 write!(text, ": {words}")?;
                 shown = words;
             }

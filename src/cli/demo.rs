@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::send::{Outgoing, Way, delivery};
+use super::outgoing::{Outgoing, Way};
+use super::send::delivery;
 use super::summary::Summary;
 use super::{Ended, Own, Said, Sources, show};
 use crate::clock::Clock;
@@ -70,7 +71,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     };
     let mut outgoing = Outgoing::new(&mut way, &resource, settings, clock);
     outgoing.send(&gathered).await?;
-    let sent = outgoing.finish(&surveyed).await?;
+    let (sent, _) = outgoing.finish(&surveyed).await?;
     let summary = Summary { sent: &sent };
     super::write_out(&if arguments.json { summary.json()? } else { summary.text() })?;
     if matches!(way, Way::Nowhere) && !arguments.json {

@@ -63,6 +63,10 @@ pub(super) fn run(arguments: &Arguments, file: &File) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file into a folder that must be there.
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+        anyhow::bail!("there is no folder {}; make it first", folder.display());
+    }
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -6,10 +6,14 @@ mod check;
 mod demo;
 mod environment;
 mod export;
+mod guide;
 mod listen;
+mod manual;
 mod named;
 mod once;
+mod outgoing;
 mod own;
+mod plan;
 mod reconcile;
 mod run;
 mod send;
@@ -18,6 +22,7 @@ mod signals;
 mod status;
 mod summary;
 mod terminal;
+mod version;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -48,7 +53,7 @@ use terminal::{columns, spinner, write_out, write_painted};
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.
 #[derive(Debug, Parser)]
-#[command(name = "agno-otel", version, about, max_term_width = 100)]
+#[command(name = "agno-otel", version, long_version = version::long(), about, after_long_help = guide::AFTER, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +69,8 @@ struct Arguments {
 enum Command {
     /// Send the runs of databases, folders and files, once: traces and session totals.
     Send(Box<send::Arguments>),
+    /// Say what send would send: traces, spans, series, bytes, what has no price, what of content stays. Sends nothing.
+    Plan(plan::Arguments),
     /// Follow databases, folders and files: send their runs as they are stored, count each once for ever.
     Run(Box<run::Arguments>),
     /// Check configuration, state file, sources and endpoint, with the fix for what is amiss. Changes nothing.
@@ -82,6 +89,10 @@ enum Command {
     Export(export::Arguments),
     /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
     Demo(demo::Arguments),
+    /// Print what completes commands and flags in a shell.
+    Completions(manual::CompletionsArguments),
+    /// Print a page for man, or write all of them into a folder.
+    Man(manual::ManArguments),
 }
 
 /// Where runs are read from.
@@ -141,7 +152,7 @@ struct Destination {
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
     /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<u64>,
     /// Seconds to go on trying when the endpoint cannot be reached or says "later"; run never gives up [default: 30]
     #[arg(long, value_name = "SECONDS")]
@@ -151,6 +162,11 @@ struct Destination {
     service_name: Option<String>,
     #[command(flatten)]
     own: Own,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let above_zero = text.parse().ok().filter(|seconds| *seconds > 0);
+    above_zero.ok_or_else(|| "expected a number of whole seconds, 1 or more".to_owned())
 }
 
 /// What the bridge says of itself.
@@ -264,7 +280,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A closed standard output is not worth a word.
-            error.print().ok();
+            if std::env::args_os().len() > 1 {
+                error.print().ok();
+            } else {
+                io::stderr().write_all(guide::FIRST.as_bytes()).ok();
+            }
             return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
@@ -285,6 +305,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let chain = Chain(error.as_ref()).to_string();
             writeln!(io::stderr(), "agno-otel: {}", plain(&chain)).ok();
+            if gave_up(&error) && chain.contains("nobody listens") {
+                guide::next(guide::NO_COLLECTOR);
+            }
             ExitCode::from(code_of(&error))
         }
     };
@@ -299,7 +322,7 @@ fn run(command: Command, file: File) -> anyhow::Result<Ended> {
     let worker = std::thread::Builder::new().name("work".to_owned());
     // Nobody listens any more once a signal has come.
     let ends_itself = matches!(command, Command::Run(_));
-    worker.spawn(move || tell.send(work(command, &file)).ok()).context("cannot start")?;
+    worker.spawn(move || tell.send(work(command, &file)).ok()).context("cannot start a thread")?;
     runtime()?.block_on(async {
         tokio::select! {
             ended = told => ended.context("the work broke off; this is a bug")?,
@@ -318,6 +341,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
         signals::outlive_file_limits();
         match command {
             Command::Send(arguments) => send::run(*arguments, file).await,
+            Command::Plan(arguments) => Box::pin(plan::run(arguments, file)).await,
             Command::Run(arguments) => Box::pin(run::run(*arguments, file)).await,
             Command::Check(arguments) => Box::pin(check::check(*arguments, file)).await,
             Command::Status(arguments) => status::status(&arguments, file),
@@ -327,6 +351,8 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Export(arguments) => export::run(&arguments, file),
             Command::Demo(arguments) => demo::run(arguments, file).await,
+            Command::Completions(arguments) => manual::completions(&arguments),
+            Command::Man(arguments) => manual::man(&arguments),
         }
     };
     let ended = runtime()?.block_on(commanded.instrument(span.clone()));
@@ -335,7 +361,10 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime: is there no file descriptor left?")
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -351,6 +380,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<run::NoStateFile>()
         || error.is::<run::SinceSkipped>()
         || error.is::<NotFollowed>()
+        || error.is::<manual::NoCommand>()
     {
         WRONG_USAGE
     } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use super::outgoing::Sent;
 use super::run::{END_NS, REQUEST_BYTES};
-use super::send::{Sent, bar, delivery};
+use super::send::{bar, delivery};
 use super::{NotFollowed, Sources, no_runs};
 use crate::clock::Clock;
 use crate::config::Config;

@@ -20,13 +20,16 @@ pub(super) fn start(command: &Command, file: &File) -> anyhow::Result<Option<Obs
         Command::Send(arguments) => arguments.observed(file)?,
         Command::Demo(arguments) => arguments.observed(file)?,
         Command::Run(arguments) => arguments.observed(file)?,
-        Command::Check(_)
+        Command::Plan(_)
+        | Command::Check(_)
         | Command::Status(_)
         | Command::DeadLetters(_)
         | Command::Show(_)
         | Command::Bill(_)
         | Command::Reconcile(_)
-        | Command::Export(_) => None,
+        | Command::Export(_)
+        | Command::Completions(_)
+        | Command::Man(_) => None,
     };
     let Some(observed) = observed else {
         return Ok(None);
@@ -51,13 +54,16 @@ pub(super) fn span(command: &Command) -> Span {
         Command::Demo(_) => info_span!("demo", otel.status_code = code, agno_otel.exit_code = code),
         // That of `run` would be open for months.
         Command::Run(_)
+        | Command::Plan(_)
         | Command::Check(_)
         | Command::Status(_)
         | Command::DeadLetters(_)
         | Command::Show(_)
         | Command::Bill(_)
         | Command::Reconcile(_)
-        | Command::Export(_) => Span::none(),
+        | Command::Export(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Span::none(),
     }
 }
 

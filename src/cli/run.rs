@@ -66,7 +66,7 @@ pub(super) struct Arguments {
     metrics: Option<MetricsMode>,
     /// Seconds between two releases of metrics; shown to a scraper, a new series stays at zero for two of them
     /// [default: 15]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     metrics_every: Option<u64>,
     /// Bytes of spans that may wait for the endpoint; beyond, sources are read no further until it takes some
     /// [default: 1073741824]
@@ -93,7 +93,9 @@ pub(super) struct StateFile {
 
 /// No place for the state.
 #[derive(Debug, thiserror::Error)]
-#[error("no place for the state file: neither --state, AGNO_OTEL_STATE, XDG_STATE_HOME nor HOME is set")]
+#[error(
+    "no place for the state file: neither --state, AGNO_OTEL_STATE, XDG_STATE_HOME nor HOME is set; name one with --state"
+)]
 pub(super) struct NoStateFile;
 
 /// Runs since a time are asked for, and no runs.

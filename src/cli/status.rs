@@ -1,5 +1,7 @@
 //! `status` and `dead-letters`: what a state file holds, and what to do with what was refused.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::Ended;
@@ -137,11 +139,17 @@ pub(super) fn dead_letters(arguments: &Letters, file: &File) -> anyhow::Result<E
             }
         }
         Act::Retry => {
-            let count = State::open(&path)?.retry_dead_letters()?;
+            let count = existing(&path)?.retry_dead_letters()?;
             format!("{count} put back; run or send --state delivers them\n")
         }
-        Act::Drop => format!("{} forgotten\n", State::open(&path)?.drop_dead_letters()?),
+        Act::Drop => format!("{} forgotten\n", existing(&path)?.drop_dead_letters()?),
     };
     super::write_out(&text)?;
     Ok(Ended::Done)
+}
+
+/// A state file that is there: one that had to be made first would be empty.
+fn existing(path: &Path) -> Result<State, crate::state::Error> {
+    Window::open(path)?;
+    State::open(path)
 }

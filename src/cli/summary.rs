@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::send::Sent;
+use super::outgoing::Sent;
 use crate::delivery;
 use crate::export::print::{dollars, grouped};
 use crate::intake::Unpriced;
-use crate::model::Cost;
 use crate::model::cost::{self, usd};
 use crate::model::tokens::CLASSES;
+use crate::model::{Cost, Tokens};
 
 /// How many models without a price are named.
 const NAMED: usize = 3;
@@ -22,7 +22,7 @@ pub(super) struct Summary<'s> {
 impl Summary<'_> {
     pub(super) fn text(&self) -> String {
         let sent = self.sent;
-        let ([agents, teams, workflows], tokens) = (sent.runs, sent.tokens);
+        let [agents, teams, workflows] = sent.runs;
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |label: &str, value: &str| {
@@ -36,11 +36,7 @@ impl Summary<'_> {
         line("runs", &format!("{kinds} in {}", counted(sent.sessions as u64, "session")));
         line("spans", &format!("{} in {}", grouped(sent.spans), counted(sent.traces, "trace")));
         line("series", &grouped(sent.series as u64));
-        let classes: Vec<String> = CLASSES
-            .iter()
-            .map(|&class| format!("{} {}", class.as_str(), grouped(tokens.of(class))))
-            .collect();
-        line("tokens", &format!("{} ({})", grouped(tokens.total()), classes.join(", ")));
+        line("tokens", &of_tokens(&sent.tokens));
         if let Some(cost) = &sent.cost {
             line("cost", &of_cost(cost));
         }
@@ -70,48 +66,64 @@ impl Summary<'_> {
         text
     }
 
-    pub(super) fn json(&self) -> serde_json::Result<String> {
-        let (sent, report) = (self.sent, &self.sent.report);
+    /// What was read and counted, for machines.
+    pub(super) fn counted(&self) -> Map<String, Value> {
+        let sent = self.sent;
         let ([agents, teams, workflows], tokens) = (sent.runs, sent.tokens);
         let of_class =
             |class: crate::model::tokens::Class| (class.as_str().to_owned(), json!(tokens.of(class)));
-        let tokens_by_class: serde_json::Map<String, serde_json::Value> =
-            CLASSES.iter().map(|&class| of_class(class)).collect();
-        let oddities: serde_json::Map<String, serde_json::Value> =
+        let tokens_by_class: Map<String, Value> = CLASSES.iter().map(|&class| of_class(class)).collect();
+        let oddities: Map<String, Value> =
             sent.oddities.iter().map(|(oddity, count)| (oddity.as_str().to_owned(), json!(count))).collect();
         let model = |((provider, model), tokens): (&(String, String), &u64)| json!({"provider": provider, "model": model, "tokens": tokens});
-        let unpriced: Vec<serde_json::Value> = sent.unpriced.iter().map(model).collect();
+        let unpriced: Vec<Value> = sent.unpriced.iter().map(model).collect();
+        let fields = [
+            ("records", json!(sent.records)),
+            ("runs", json!({"agent": agents, "team": teams, "workflow": workflows})),
+            ("sessions", json!(sent.sessions)),
+            ("traces", json!(sent.traces)),
+            ("spans", json!(sent.spans)),
+            ("series", json!(sent.series)),
+            ("tokens", Value::Object(tokens_by_class)),
+            ("total_tokens", json!(tokens.total())),
+            ("cost_usd", json!(sent.cost.map(|cost| usd(cost.nano_usd)))),
+            ("cost_is_estimate", json!(sent.cost.map(|cost| cost.is_estimate))),
+            ("unpriced_tokens", Value::Array(unpriced)),
+            ("oddities", Value::Object(oddities)),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        let (sent, report) = (self.sent, &self.sent.report);
         let mut attempts = report.traces.attempts.clone();
         for (outcome, count) in &report.metrics.attempts {
             *attempts.entry(outcome).or_default() += count;
         }
-        let summary = json!({
-            "records": sent.records,
-            "records_known": sent.known,
-            "runs": {"agent": agents, "team": teams, "workflow": workflows},
-            "sessions": sent.sessions,
-            "traces": sent.traces,
-            "spans": sent.spans,
-            "series": sent.series,
-            "tokens": tokens_by_class,
-            "total_tokens": tokens.total(),
-            "cost_usd": sent.cost.map(|cost| usd(cost.nano_usd)),
-            "cost_is_estimate": sent.cost.map(|cost| cost.is_estimate),
-            "unpriced_tokens": unpriced,
-            "destinations": sent.targets,
-            "requests_delivered": report.sum(|sent| sent.delivered),
-            "requests_refused": report.sum(|sent| sent.refused),
-            "requests_undelivered": report.sum(|sent| sent.undelivered),
-            "items_refused": report.sum(|sent| sent.refused_items),
-            "items_rejected": report.sum(|sent| sent.rejected),
-            "spans_without_content": report.traces.stripped,
-            "attempts": attempts,
-            "reasons": report.reasons,
-            "warnings": report.warnings,
-            "oddities": oddities,
-        });
-        Ok(format!("{}\n", serde_json::to_string_pretty(&summary)?))
+        let mut summary = self.counted();
+        let fields = [
+            ("records_known", json!(sent.known)),
+            ("destinations", json!(sent.targets)),
+            ("requests_delivered", json!(report.sum(|sent| sent.delivered))),
+            ("requests_refused", json!(report.sum(|sent| sent.refused))),
+            ("requests_undelivered", json!(report.sum(|sent| sent.undelivered))),
+            ("items_refused", json!(report.sum(|sent| sent.refused_items))),
+            ("items_rejected", json!(report.sum(|sent| sent.rejected))),
+            ("spans_without_content", json!(report.traces.stripped)),
+            ("attempts", json!(attempts)),
+            ("reasons", json!(report.reasons)),
+            ("warnings", json!(report.warnings)),
+        ];
+        summary.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+        Ok(format!("{}\n", serde_json::to_string_pretty(&Value::Object(summary))?))
     }
+}
+
+/// Tokens by their classes.
+pub(super) fn of_tokens(tokens: &Tokens) -> String {
+    let classes: Vec<String> =
+        CLASSES.iter().map(|&class| format!("{} {}", class.as_str(), grouped(tokens.of(class)))).collect();
+    format!("{} ({})", grouped(tokens.total()), classes.join(", "))
 }
 
 /// An amount, whose it is, and whether it is surely so.

@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] file::Error),
     /// A variable that a secret refers to is not there.
-    #[error("{name}: variable {variable} is unset, empty or not UTF-8")]
+    #[error("{name}: variable {variable} is unset, empty or not UTF-8; set it")]
     NoVariable {
         /// The setting.
         name: String,

@@ -162,21 +162,36 @@ fn reason(error: &hyper_util::client::legacy::Error) -> String {
     let cause = cause
         .trim_start_matches("client error (Connect): ")
         .trim_start_matches("client error (SendRequest): ");
-    let advice = if cause.contains("Connection refused") {
-        "; nobody listens there: is a Collector running?"
-    } else if cause.contains("InvalidContentType") {
-        "; it does not speak TLS: http instead of https?"
-    } else if cause.contains("invalid HTTP version") || cause.contains("invalid HTTP") {
-        "; it does not speak HTTP/1: is it the port of gRPC (--protocol grpc)?"
-    } else if cause.contains("frame with invalid size") || cause.contains("http2 error") {
-        "; it does not speak HTTP/2: is it the port of HTTP (--protocol http/protobuf)?"
-    } else if cause.contains("UnknownIssuer") {
-        "; its certificate is not trusted: name its authority with --certificate"
-    } else {
-        ""
+    let known = |list: &[(&str, &'static str)]| {
+        list.iter().find(|(words, _)| cause.contains(words)).map(|(_, said)| *said)
     };
-    format!("{cause}{advice}")
+    known(&PLAINLY).map_or_else(|| format!("{cause}{}", known(&ADVICE).unwrap_or_default()), str::to_owned)
 }
+
+/// What libraries say in words of their own, and what it means.
+const PLAINLY: [(&str, &str); 4] = [
+    ("InvalidContentType", "it does not speak TLS: http instead of https?"),
+    ("UnknownIssuer", "its certificate is not trusted: name its authority with --certificate"),
+    (
+        "CaUsedAsEndEntity",
+        "its certificate is made for an authority (CA:TRUE), not for a server; it needs one of its own",
+    ),
+    ("Name or service not known", "there is no such host: is the name right?"),
+];
+
+/// What may help, behind what they say.
+const ADVICE: [(&str, &str); 7] = [
+    ("Connection refused", "; nobody listens there: is a Collector running?"),
+    ("failed to lookup", "; the host's name cannot be looked up now"),
+    ("invalid HTTP", "; it does not speak HTTP/1: is it the port of gRPC (--protocol grpc)?"),
+    ("unexpected message", "; it does not speak HTTP/1: is it the port of gRPC (--protocol grpc)?"),
+    (
+        "frame with invalid size",
+        "; it does not speak HTTP/2: is it the port of HTTP (--protocol http/protobuf)?",
+    ),
+    ("stream closed", "; it does not speak HTTP/2: is it the port of HTTP (--protocol http/protobuf)?"),
+    ("http2 error", "; it does not speak HTTP/2: is it the port of HTTP (--protocol http/protobuf)?"),
+];
 
 fn with_roots(
     roots: RootCertStore,

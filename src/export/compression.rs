@@ -34,6 +34,11 @@ impl Compression {
         }
     }
 
+    /// How many bytes the message of a request has, compressed.
+    pub fn size(self, chunks: &[Chunk]) -> io::Result<u64> {
+        Ok(self.body(chunks)?.len() as u64)
+    }
+
     /// The message of a request, compressed. The same request gives the same bytes.
     pub(super) fn body(self, chunks: &[Chunk]) -> io::Result<Bytes> {
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();

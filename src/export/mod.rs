@@ -24,6 +24,9 @@ pub use compression::Compression;
 use otlp_grpc::OtlpGrpc;
 use otlp_http::OtlpHttp;
 
+/// What to do where a server does not know us.
+const CREDENTIALS: &str = "it wants a header that lets us in: --header \"authorization=Bearer …\"";
+
 /// A request as it is sent: chunks, one after the other as one message. Its bytes never change, so a resend is
 /// the same request, over either transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

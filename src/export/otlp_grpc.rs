@@ -11,7 +11,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, MAX_ANSWER_BYTES, Service, first_chars, partial_success, says_too_large};
+use super::{
+    Attempt, CREDENTIALS, Endpoint, MAX_ANSWER_BYTES, Service, first_chars, partial_success, says_too_large,
+};
 use crate::otel::request::Chunk;
 
 /// A flag and a length stand before each message.
@@ -158,6 +160,9 @@ fn failure(status: &Status) -> Attempt {
         }
         // Without a delay it will not pass by itself; grpc-go's servers say so of a message beyond their limit.
         Code::ResourceExhausted => Attempt::TooLarge { reason },
+        Code::Unauthenticated | Code::PermissionDenied => {
+            Attempt::Refused { reason: format!("{reason}; {CREDENTIALS}") }
+        }
         _ => Attempt::Refused { reason },
     }
 }

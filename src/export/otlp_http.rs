@@ -13,7 +13,7 @@ use http_body_util::Full;
 use prost::Message as _;
 
 use super::client::{self, Answer, Client, TlsError};
-use super::{Attempt, Endpoint, MAX_ANSWER_BYTES, first_chars, partial_success, says_too_large};
+use super::{Attempt, CREDENTIALS, Endpoint, MAX_ANSWER_BYTES, first_chars, partial_success, says_too_large};
 use crate::clock::Clock;
 use crate::otel::request::Chunk;
 
@@ -113,6 +113,7 @@ fn outcome(answer: &Answer, clock: Clock) -> Attempt {
         }
         // The Collector answers 400 where a body is beyond its limit.
         400 | 413 if is_too_large => Attempt::TooLarge { reason },
+        401 | 403 => Attempt::Refused { reason: format!("{reason}; {CREDENTIALS}") },
         404 | 405 => Attempt::Refused { reason: format!("{reason}; OTLP is not served at this path") },
         _ => Attempt::Refused { reason },
     }
@@ -211,7 +212,7 @@ mod tests {
         };
         assert_eq!(
             reason(of(401, &[(CONTENT_TYPE, "text/plain; charset=utf-8")], b"no\ttoken")),
-            "HTTP 401 Unauthorized: notoken"
+            "HTTP 401 Unauthorized: notoken; it wants a header that lets us in: --header \"authorization=Bearer …\""
         );
         assert_eq!(
             reason(of(404, &[(CONTENT_TYPE, "text/html")], b"<html>")),

@@ -344,6 +344,12 @@ impl Ledger {
         more
     }
 
+    /// How many different values each attribute has, and how many more were folded into [`OTHER`].
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, usize, usize)> + '_ {
+        let folded = |name: &str| self.folded.iter().filter(|(of, _)| *of == name).count();
+        self.values.iter().map(move |(name, values)| (*name, values.len(), folded(name)))
+    }
+
     /// How many sessions have been seen.
     pub fn session_count(&self) -> usize {
         self.forgotten + self.sessions.len()

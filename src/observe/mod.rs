@@ -61,10 +61,10 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The exporter does not want what it was given.
-    #[error("cannot send own telemetry")]
+    #[error("cannot send agno-otel's own telemetry")]
     Exporter(#[from] ExporterBuildError),
     /// No thread can be started.
-    #[error("cannot start")]
+    #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
 }
 

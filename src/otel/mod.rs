@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod budgets;
+pub mod census;
 pub mod content;
 mod encode;
 pub mod ids;

@@ -6,6 +6,9 @@
 
 use crate::model::cost::NANO_PER_USD;
 
+/// The edition of the conventions that names follow.
+pub const CONVENTIONS: &str = "semantic-conventions-genai, main of 2026-10-07 (06ec68e)";
+
 /// Name of the instrumentation scope of spans.
 pub const SCOPE: &str = "agno-otel";
 

@@ -58,7 +58,11 @@ pub enum Answer {
 #[non_exhaustive]
 pub enum Error {
     /// Another program listens there, or we may not.
-    #[error("cannot listen at {address}")]
+    #[error("cannot listen at {address}{}", match source.kind() {
+        std::io::ErrorKind::AddrInUse => ", where another program listens; give --listen another port",
+        std::io::ErrorKind::AddrNotAvailable => ", which is no address of this machine",
+        _ => "",
+    })]
     Bind {
         /// Where.
         address: SocketAddr,

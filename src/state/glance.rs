@@ -1,5 +1,6 @@
 //! A look into the state file from beside the process that has it.
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -58,7 +59,10 @@ pub struct Window<'p> {
 impl<'p> Window<'p> {
     /// Opens a file that may be in use. It is not changed.
     pub fn open(path: &'p Path) -> Result<Self, Error> {
-        let failed = |source| Error::Open { path: path.to_owned(), source };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+            _ => Error::Open { path: path.to_owned(), source },
+        };
         std::fs::metadata(path).map_err(failed)?;
         let of_file = |error| sqlite_error(path, error);
         let connection =

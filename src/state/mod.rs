@@ -37,7 +37,7 @@ use crate::ledger::Ledger;
 use crate::ledger::stored::StoredSeries;
 
 /// The layout of the file; an older one is brought up to it, a newer one is refused.
-const VERSION: i64 = 3;
+pub const VERSION: i64 = 3;
 
 /// What each layout adds to the one before it. A step that was ever released is not changed any more.
 const LAYOUTS: [&str; 3] = [LAYOUT_1, LAYOUT_2, LAYOUT_3];
@@ -103,6 +103,12 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// There is none to look into.
+    #[error("there is no state file {path}; agno-otel run makes it, and --state names another")]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
     },
     /// Another process holds it.
     #[error(

@@ -175,7 +175,7 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Where each outside crate may be named.
-const DOORS: [(&str, &[&str]); 38] = [
+const DOORS: [(&str, &[&str]); 40] = [
     ("rustix", &["source/mod.rs", "cli/check/setup.rs"]),
     // The tests of the durable way break its state file.
     ("rusqlite", &["source/", "state/", "live/durable/tests.rs"]),
@@ -193,6 +193,8 @@ const DOORS: [(&str, &[&str]); 38] = [
     ("tokio_postgres", &["source/postgres/"]),
     ("tokio_postgres_rustls", &["source/postgres/tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
+    ("clap_complete", &["cli/manual.rs"]),
+    ("clap_mangen", &["cli/manual.rs"]),
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("terminal_size", &["cli/"]),

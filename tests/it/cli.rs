@@ -27,7 +27,7 @@ fn help_and_version_are_no_errors_and_name_every_command() {
         assert!(own.stdout.contains("Usage: agno-otel"), "{}", own.stdout);
         assert_eq!(own.stderr, "");
     }
-    let version = run(&mut agno_otel(["--version"])).expect_code(0);
+    let version = run(&mut agno_otel(["-V"])).expect_code(0);
     assert_eq!(version.stdout.trim(), concat!("agno-otel ", env!("CARGO_PKG_VERSION")));
 }
 

@@ -1,9 +1,13 @@
 //! The documents say what the code does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use agno_otel::otel::names::{ATTRIBUTES, METRICS, STATED_PREFIX};
+
+use crate::manual::{commands, flags};
+use crate::support::program::{agno_otel, run};
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -171,4 +175,132 @@ fn the_page_on_check_tells_every_fix_of_what_stands_around() {
     assert!(fixes.len() > 30, "{fixes:#?}");
     let missing: Vec<&String> = fixes.iter().filter(|fix| !page.contains(&format!("`{fix}`"))).collect();
     assert!(missing.is_empty(), "docs/check.md does not tell: {missing:#?}");
+}
+
+/// What the page of commands says: each one's help, as the binary gives it.
+fn reference() -> String {
+    let mut text = "# Commands\n\n\
+        Every command with its flags, defaults and variables, as `--help` says them, and what exit codes mean. It is made \
+        from the\nbinary, and a test holds it against that: after a change of flags, `UPDATE_DOCS=1 cargo \
+        test --test it\ndocs::the_reference` writes it anew. The keys of the config file are in\n\
+        [examples/agno-otel.toml](../examples/agno-otel.toml).\n"
+        .to_owned();
+    let mut all = commands();
+    all.sort();
+    for path in [Vec::new()].into_iter().chain(all) {
+        let help = run(agno_otel(&path).arg("--help")).expect_code(0).stdout;
+        let name = [&["agno-otel".to_owned()], path.as_slice()].concat().join(" ");
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        write!(text, "\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_reference_is_what_the_binary_says() {
+    const FILE: &str = "docs/reference.md";
+    let said = reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE), &said).unwrap();
+    }
+    let written = read(FILE);
+    let differs = said.lines().zip(written.lines()).find(|(said, written)| said != written);
+    assert!(
+        said == written,
+        "{FILE} is not what the binary says, first at {differs:?}; write it anew: \
+         UPDATE_DOCS=1 cargo test --test it docs::the_reference"
+    );
+}
+
+/// The commands in blocks of code of a document, each as its words: what stands behind `#` is for readers.
+fn typed(text: &str) -> Vec<Vec<&str>> {
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    let lines = blocks.flat_map(|block| block.lines().skip(1));
+    let commands = lines.filter_map(|line| {
+        let words = line.trim_start_matches("$ ").split(" #").next()?.split_whitespace();
+        // Variables before it.
+        let words: Vec<&str> =
+            words.skip_while(|word| word.contains('=') && !word.starts_with('-')).collect();
+        let starts: [&[&str]; 2] = [&["agno-otel"], &["cargo", "run", "--release", "--"]];
+        let rest = starts.iter().find_map(|start| words.strip_prefix(*start))?;
+        Some(
+            rest.strip_prefix(&["--config"])
+                .and_then(|rest| rest.split_first())
+                .map_or(rest, |(_, rest)| rest)
+                .to_vec(),
+        )
+    });
+    // A line of Cargo.toml is none.
+    commands.filter(|words| words.first().is_some_and(|word| *word != "=")).collect()
+}
+
+/// The documents that tell people what to type.
+fn documents() -> Vec<String> {
+    let mut files =
+        ["README.md", "collector-config/README.md", "examples/README.md"].map(str::to_owned).to_vec();
+    let mut folders = vec!["docs".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if Path::new(&name).extension().is_some_and(|end| end == "md") {
+                files.push(name);
+            }
+        }
+    }
+    files
+}
+
+/// What of a typed command the binary does not know: a command, or a flag of it.
+fn unknown(words: &[&str], known: &BTreeMap<Vec<String>, BTreeSet<String>>) -> Option<String> {
+    let mut path = Vec::new();
+    for word in words {
+        let longer = [path.as_slice(), &[(*word).to_owned()]].concat();
+        if !known.contains_key(&longer) {
+            break;
+        }
+        path = longer;
+    }
+    let of_command = known.get(&path).filter(|_| !path.is_empty());
+    let of_all = ["--help", "--version"];
+    let flag = |word: &&&str| word.starts_with("--");
+    let name = |word: &&str| word.split('=').next().unwrap_or_default().to_owned();
+    match of_command {
+        None if words.first().is_some_and(|word| of_all.contains(word)) => None,
+        None => Some(format!("no command: {}", words.join(" "))),
+        Some(flags) => words
+            .iter()
+            .filter(flag)
+            .map(name)
+            .find(|name| !flags.contains(name))
+            .map(|name| format!("{name} of {}", path.join(" "))),
+    }
+}
+
+#[test]
+fn every_command_and_flag_of_the_documents_is_one_of_the_binary() {
+    let known: BTreeMap<Vec<String>, BTreeSet<String>> =
+        commands().into_iter().map(|path| (path.clone(), flags(&path))).collect();
+    let mut wrong = Vec::new();
+    let mut all = 0;
+    for file in documents() {
+        let text = read(&file);
+        let typed = typed(&text);
+        all += typed.len();
+        wrong.extend(typed.iter().filter_map(|words| Some(format!("{file}: {}", unknown(words, &known)?))));
+    }
+    assert!(all > 40, "{all} commands were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_command_or_flag_that_is_none_is_noticed() {
+    let known: BTreeMap<Vec<String>, BTreeSet<String>> =
+        commands().into_iter().map(|path| (path.clone(), flags(&path))).collect();
+    let text = "a\n```sh\nagno-otel send a.db --to x      # --nothing\nagno-otel sned a.db\nagno-otel send --tooo x\n\
+                X=1 agno-otel dead-letters list --json\nagno-otel dead-letters burn\ncargo run --release -- demo --spin=false\n```\nagno-otel nothing\n";
+    let found: Vec<String> = typed(text).iter().filter_map(|words| unknown(words, &known)).collect();
+    assert_eq!(found, ["no command: sned a.db", "--tooo of send", "--spin of demo"]);
 }

@@ -62,7 +62,7 @@ def test_who_installs_the_wheel_can_send(wheel, tmp_path):
     checked(sys.executable, "-m", "venv", venv)
     checked(venv / "bin/pip", "install", "--quiet", "--no-index", wheel)
     env = {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    assert checked("agno-otel", "--version", env=env).split() == ["agno-otel", PACKAGE["version"]]
+    assert checked("agno-otel", "-V", env=env).split() == ["agno-otel", PACKAGE["version"]]
     lines = tmp_path / "runs.jsonl"
     said = json.loads(checked("agno-otel", "send", CASE.db, "--to", f"otlp-json:{lines}", "--json", env=env))
     assert {name: said["tokens"][name] for name in support.CLASSES} == CASE.bill()
@@ -280,3 +280,17 @@ def test_agno_otel_takes_the_settings_of_the_manifest(tmp_path):
     command = [support.BINARY, "check", "--config", tmp_path / "agno-otel.toml", "--state", tmp_path / "state.db", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stdout + done.stderr
+
+
+# Completions and pages of man
+
+
+def test_pages_of_man_render_without_a_warning(tmp_path):
+    checked(support.BINARY, "man", "--to", tmp_path)
+    pages = sorted(tmp_path.glob("*.1"))
+    assert len(pages) > 12
+    for page in pages:
+        groff = [debian("groff", "groff-base"), "-man", "-Tutf8", "-ww", page]
+        rendered = subprocess.run(groff, capture_output=True, text=True, check=True)
+        assert rendered.stderr == "", page
+        assert page.stem in rendered.stdout, page

@@ -70,16 +70,7 @@ fn fix(reason: &str, protocol: Protocol, port: Option<u16>, signal: Signal) -> S
         (Protocol::Grpc, Some(4318)) => {
             return "4318 is usually the port of HTTP: use 4317, or --protocol http/protobuf".to_owned();
         }
-        (Protocol::HttpProtobuf, _) if says(&["unexpected message"]) => {
-            return "is it the port of gRPC (usually 4317)? then --protocol grpc".to_owned();
-        }
-        (Protocol::Grpc, _) if says(&["stream closed", "broken pipe"]) => {
-            return "is it the port of HTTP (usually 4318)? then --protocol http/protobuf".to_owned();
-        }
         _ => {}
-    }
-    if says(&["HTTP 401", "HTTP 403", "Unauthenticated", "PermissionDenied"]) {
-        return "give a header that lets us in: --header \"authorization=Bearer …\"".to_owned();
     }
     if says(&["HTTP 404", "HTTP 405", "Unimplemented"]) {
         let variable = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name().to_uppercase());
@@ -91,9 +82,6 @@ fn fix(reason: &str, protocol: Protocol, port: Option<u16>, signal: Signal) -> S
     }
     if says(&["HTTP 429", "HTTP 503", "Unavailable"]) {
         return "it is there and takes nothing now; run waits".to_owned();
-    }
-    if says(&["dns error", "failed to lookup"]) {
-        return "there is no such host: is the name right?".to_owned();
     }
     if says(&["no answer within", "timed out"]) {
         return "is a firewall between, or another program at this port?".to_owned();

@@ -29,6 +29,8 @@ use record::RunRecord;
 pub use taken::{Taken, items, take_apart};
 pub use usage::{Link, settle};
 
+/// The releases of Agno whose records are understood.
+pub const VERSIONS: &str = "2.0 to 3.1";
 /// How deep a run may lie in a record: a list of rows, a row, a string in it, its list, a run are five.
 const MAX_LAYERS: usize = 8;
 /// Scalars of `provider_metrics` kept for a span.
