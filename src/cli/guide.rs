@@ -43,7 +43,9 @@ Variables beside those that stand with their flags:
   NO_COLOR  no colours
 
 Flags win over variables, variables over the config file, the file over
-defaults.";
+defaults. What a file turns on, =false turns off: --observe=false. Not
+followed, with a warning: OTEL_SDK_DISABLED, and OTEL_TRACES_EXPORTER and
+OTEL_METRICS_EXPORTER with anything but otlp.";
 
 /// What to do where nobody listens.
 pub(super) const NO_COLLECTOR: &str =

@@ -243,7 +243,7 @@ enum Ended {
     Terminated = 143,
 }
 
-/// Exit codes of failures; documented in README.md.
+/// Exit codes of failures; `guide.rs` tells them.
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const SOURCE_FAILED: u8 = 3;

@@ -27,6 +27,7 @@ mod following;
 mod growing;
 mod hostile;
 mod large;
+mod links;
 mod live;
 mod live_ways;
 mod manual;
