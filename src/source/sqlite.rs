@@ -290,7 +290,9 @@ impl Rows {
                 }
             }
             transaction.finish().map_err(|error| database.error(error))?;
-            page.into_iter().for_each(|(spot, record)| accept(spot, record));
+            for (spot, record) in page {
+                accept(spot, record);
+            }
         }
         Ok(())
     }

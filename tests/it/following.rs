@@ -829,8 +829,8 @@ fn at_the_end_of_a_send_every_session_is_recorded_however_many_there_are() {
     std::fs::write(&file, runs.join("\n")).unwrap();
     run(&mut send(&receiver.url(), &folder.path().join("state.db"), &[&file])).expect_code(0);
     let points = points(&receiver.metrics());
-    let of_sessions = points.iter().filter(|point| point.series.0 == "agno.session.tokens");
-    let Some(Value::Histogram { count, .. }) = of_sessions.last().map(|point| &point.value) else {
+    let mut of_sessions = points.iter().filter(|point| point.series.0 == "agno.session.tokens");
+    let Some(Value::Histogram { count, .. }) = of_sessions.next_back().map(|point| &point.value) else {
         panic!("no histogram")
     };
     assert_eq!(*count, SESSIONS);
