@@ -53,11 +53,6 @@ pub fn outline(lines: &[Line]) -> String {
 /// Text from elsewhere as a terminal may show it on one line: what would move its cursor, colour it, or turn its
 /// direction is written out instead.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    let acts = |letter: char| {
-        letter.is_control()
-            || matches!(letter,
-                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
@@ -66,6 +61,27 @@ pub fn plain(text: &str) -> Cow<'_, str> {
         if acts(letter) { shown.extend(letter.escape_default()) } else { shown.push(letter) }
     }
     Cow::Owned(shown)
+}
+
+/// True if a letter would move a terminal's cursor, colour it, or turn its direction.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// JSON, which escapes some of what acts on a terminal, with the rest escaped too.
+pub fn plain_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if acts(letter) && letter != '\n' {
+            // Writing to a string cannot fail; none of these is beyond four digits.
+            write!(shown, "\\u{:04x}", u32::from(letter)).ok();
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
 }
 
 /// Rows as a table, the first of them its heading. Columns that hold numbers, by their places, stand to the right. Where it is

@@ -536,6 +536,7 @@ fn what_records_say_never_steers_a_terminal() {
     let path = path.to_str().unwrap();
     for arguments in [
         &["show", path] as &[&str],
+        &["show", "--json", path],
         &["show", "--run", evil, path],
         &["show", "--run", &format!("{evil}x"), path],
         &["send", "--to", to, path],
@@ -549,6 +550,7 @@ fn what_records_say_never_steers_a_terminal() {
         }
         assert_eq!(ended.stderr.lines().filter(|line| *line == "c").count(), 0, "{}", ended.stderr);
     }
+    assert_eq!(document(&[path])["run"]["name"], evil);
 }
 
 #[test]

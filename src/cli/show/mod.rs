@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use super::{ContentMode, Ended, Said, Sources};
 use crate::clock::Clock;
 use crate::config::{Config, File, Flags};
-use crate::export::print::{plain, waterfall};
+use crate::export::print::{plain, plain_json, waterfall};
 use crate::framework::Keep;
 use crate::intake::{self, Surveyed};
 use crate::otel::content::Gist;
@@ -262,7 +262,7 @@ fn json_of(view: &View) -> serde_json::Result<String> {
         View::Run(run) => json::one(run),
         View::Matches(sessions, runs) => json::matches(sessions, runs),
     };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&document)?))
+    Ok(format!("{}\n", plain_json(&serde_json::to_string_pretty(&document)?)))
 }
 
 /// How to look closer.
