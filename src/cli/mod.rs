@@ -80,8 +80,8 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Write dashboards for Grafana and alerts for Prometheus, of the names, budgets and thresholds of this configuration.
     Export(export::Arguments),
-    /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
-    Demo(demo::Arguments),
+    /// Show a made-up day of agents, and send it if --endpoint, OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
+    Demo(Box<demo::Arguments>),
 }
 
 /// Where runs are read from.
@@ -326,7 +326,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Bill(arguments) => bill::run(arguments, file).await,
             Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Export(arguments) => export::run(&arguments, file),
-            Command::Demo(arguments) => demo::run(arguments, file).await,
+            Command::Demo(arguments) => demo::run(*arguments, file).await,
         }
     };
     let ended = runtime()?.block_on(commanded.instrument(span.clone()));
