@@ -87,8 +87,8 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Write dashboards for Grafana and alerts for Prometheus, of the names, budgets and thresholds of this configuration.
     Export(export::Arguments),
-    /// Show a recorded example, and send it if OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
-    Demo(demo::Arguments),
+    /// Show a made-up day of agents, and send it if --endpoint, OTEL_EXPORTER_OTLP_ENDPOINT or a config file says where to.
+    Demo(Box<demo::Arguments>),
     /// Print what completes commands and flags in a shell.
     Completions(manual::CompletionsArguments),
     /// Print a page for man, or write all of them into a folder.
@@ -350,7 +350,7 @@ fn work(command: Command, file: &File) -> anyhow::Result<Ended> {
             Command::Bill(arguments) => bill::run(arguments, file).await,
             Command::Reconcile(arguments) => reconcile::run(arguments, file).await,
             Command::Export(arguments) => export::run(&arguments, file),
-            Command::Demo(arguments) => demo::run(arguments, file).await,
+            Command::Demo(arguments) => demo::run(*arguments, file).await,
             Command::Completions(arguments) => manual::completions(&arguments),
             Command::Man(arguments) => manual::man(&arguments),
         }

@@ -5,6 +5,7 @@
 //! on the order in which records arrive, nor on how often.
 
 mod accounts;
+mod again;
 mod copies;
 mod families;
 mod survey;
@@ -241,22 +242,6 @@ impl Gathered {
     /// Runs by kind.
     pub fn runs(&self, kind: RunKind) -> usize {
         self.forest.runs.iter().filter(|run| run.kind == kind).count()
-    }
-
-    /// Moves all times by the same amount, so that what happened last ends at `end_ns`.
-    pub fn restamp(&mut self, end_ns: u64) {
-        let end_ns = i64::try_from(end_ns).unwrap_or(i64::MAX);
-        let Some(last) = self.times.iter().flatten().map(|times| times.run.end_ns).max() else {
-            return;
-        };
-        let by = end_ns.saturating_sub(last);
-        for times in self.times.iter_mut().flatten() {
-            let parts = times.calls.iter_mut().chain(&mut times.tools).chain(&mut times.steps);
-            for interval in parts.chain([&mut times.run]) {
-                interval.start_ns = interval.start_ns.saturating_add(by);
-                interval.end_ns = interval.end_ns.saturating_add(by);
-            }
-        }
     }
 }
 

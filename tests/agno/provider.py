@@ -32,6 +32,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import wires
@@ -41,6 +42,18 @@ CHARS_PER_TOKEN = 4
 CITIES = ["Oslo", "Lima", "Cairo", "Quito"]
 
 DIRECTIVE = re.compile(r"\[\[(\w+)(?:=([^\]]*))?\]\]")
+
+
+@dataclass
+class Reply:
+    """One answer: a message and its tokens in OpenAI's words, or an error with its status."""
+
+    message: dict = None
+    tokens: dict = None
+    cut: bool = False
+    status: int = 200
+    error: str = None
+    chunk_seconds: float = wires.CHUNK_SECONDS
 
 
 class Provider:
@@ -102,26 +115,35 @@ class Provider:
             }
             self.calls.append(call)
 
-        directives = read_directives(messages)
-        time.sleep(LATENCY_SECONDS + float(directives.get("slow", 0)))
-        status = self.status(directives, messages, body["model"])
+        reply = self.reply(call, body)
+        wire.chunk_seconds = reply.chunk_seconds
         try:
-            if status != 200:
-                call["status"] = status
-                error = {"message": f"mock {status} error", "type": "mock", "code": status}
-                send_json(handler, status, {"type": "error", "error": error})
+            if reply.error:
+                call["status"] = reply.status
+                error = {"message": reply.error, "type": "mock", "code": reply.status}
+                send_json(handler, reply.status, {"type": "error", "error": error})
                 return
-            message, reasoning = compose(body, directives, call["n"])
-            call["usage"] = wire.usage(count_tokens(body, message, reasoning, directives))
-            call["tool_calls"] = [t["function"]["name"] for t in message.get("tool_calls", [])]
+            call["usage"] = wire.usage(reply.tokens)
+            call["tool_calls"] = [t["function"]["name"] for t in reply.message.get("tool_calls", [])]
             if call["stream"]:
-                wire.stream(handler, body, call, message, cut="cut" in directives)
+                wire.stream(handler, body, call, reply.message, cut=reply.cut)
             else:
-                send_json(handler, 200, wire.answer(call, message))
+                send_json(handler, 200, wire.answer(call, reply.message))
         except (BrokenPipeError, ConnectionResetError):
             call["client_gone"] = True
         finally:
             call["t_end"] = time.time()
+
+    def reply(self, call, body):
+        """What is answered, after the time it takes: here by the directives, and by a script in demo.py."""
+        messages = body["messages"]
+        directives = read_directives(messages)
+        time.sleep(LATENCY_SECONDS + float(directives.get("slow", 0)))
+        status = self.status(directives, messages, body["model"])
+        if status != 200:
+            return Reply(status=status, error=f"mock {status} error")
+        message, reasoning = compose(body, directives, call["n"])
+        return Reply(message, count_tokens(body, message, reasoning, directives), cut="cut" in directives)
 
     def status(self, directives, messages, model):
         if "fail500" in directives:
@@ -292,6 +314,10 @@ def count_tokens(body, message, reasoning, directives):
     prompt_details = {"cached_tokens": cached, "audio_tokens": 0}
     if written:
         prompt_details["cache_write_tokens"] = written
+    return usage_of(prompt, completion, reasoning, prompt_details)
+
+
+def usage_of(prompt, completion, reasoning, prompt_details):
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

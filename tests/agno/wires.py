@@ -28,6 +28,7 @@ def of(path):
 
 class Wire:
     content_type = "text/event-stream"
+    chunk_seconds = CHUNK_SECONDS
 
     def usage_in(self, event):
         """What an event says of the usage, where a stream says it more than once."""
@@ -48,7 +49,7 @@ class Wire:
             handler.wfile.flush()
             if self.usage_in(event):
                 call.setdefault("stream_usages", []).append(self.usage_in(event))
-            time.sleep(CHUNK_SECONDS)
+            time.sleep(self.chunk_seconds)
 
     def frame(self, event):
         return b"data: " + (event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n\n"

@@ -8,7 +8,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::fixtures;
-use crate::support::points::texts;
 use crate::support::program::{agno_otel, ended_of, run, send_nowhere};
 use crate::support::receiver::Receiver;
 
@@ -197,59 +196,6 @@ fn a_reader_that_goes_away_is_no_panic() {
         let ended = ended_of(child).expect_code(0);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
-}
-
-#[test]
-fn the_demo_works_with_nothing_running() {
-    let ended = run(&mut agno_otel(["demo"])).expect_code(0);
-    for word in ["invoke_agent", "chat", "execute_tool", "tokens", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
-        assert!(ended.stdout.contains(word), "no {word} in {}", ended.stdout);
-    }
-    assert_eq!(ended.stderr, "");
-    assert!(!ended.stdout.contains('\u{1b}'), "colour is for terminals");
-    // It takes no metrics, so sending to it alone would end with 5.
-    assert!(!ended.stdout.contains("Jaeger"), "{}", ended.stdout);
-    let summary = run(&mut agno_otel(["demo", "--json"])).expect_code(0).summary();
-    assert!(summary["total_tokens"].as_u64().unwrap() > 0);
-    assert_eq!(summary["destinations"], serde_json::json!([]));
-}
-
-#[test]
-fn the_demo_is_sent_where_an_endpoint_is_set_marked_and_as_if_it_ended_now() {
-    const MINUTE_NS: u64 = 60_000_000_000;
-    let receiver = Receiver::start();
-    let mut command = agno_otel(["demo", "--json"]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url());
-    command.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=production");
-    let summary = run(&mut command).expect_code(0).summary();
-    let now_ns = agno_otel::clock::Clock::System.now_ns();
-    let spans = receiver.spans();
-    assert_eq!(summary["spans"], spans.len());
-    let last = spans.iter().map(|span| span.end_time_unix_nano).max().unwrap();
-    assert!(last <= now_ns && now_ns - last < MINUTE_NS, "the last span ended at {last}, now is {now_ns}");
-    for span in &spans {
-        assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
-    }
-    let traces =
-        receiver.traces().into_iter().flat_map(|request| request.resource_spans).map(|spans| spans.resource);
-    let metrics = receiver
-        .metrics()
-        .into_iter()
-        .flat_map(|request| request.resource_metrics)
-        .map(|metrics| metrics.resource);
-    let mut resources = 0;
-    for resource in traces.chain(metrics) {
-        resources += 1;
-        assert_eq!(texts(&resource.unwrap().attributes)["deployment.environment.name"], "demo");
-    }
-    assert!(resources >= 2);
-}
-
-#[test]
-fn the_demo_leaves_nothing_in_the_temporary_folder() {
-    let folder = tempfile::TempDir::new().unwrap();
-    run(agno_otel(["demo"]).env("TMPDIR", folder.path())).expect_code(0);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod check_around;
 mod cli;
 mod config;
 mod content;
+mod demo;
 mod docs;
 mod endpoints;
 mod extremes;

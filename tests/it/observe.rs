@@ -369,7 +369,7 @@ fn it_is_asked_for_by_variable_too_and_goes_where_the_runs_go() {
     assert!(receiver.received().is_empty());
     demo("true").expect_code(0);
     let (own, runs) = spans(&receiver);
-    assert_eq!((named(&own, "demo").len(), named(&own, "trace").len()), (1, 6));
+    assert_eq!((named(&own, "demo").len(), named(&own, "trace").len()), (1, 34));
     assert!(!runs.is_empty());
     // Where nothing is sent, nothing is said: the default endpoint was not asked for.
     let mut alone = agno_otel(["demo", "--observe", "--json"]);

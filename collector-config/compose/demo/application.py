@@ -2,8 +2,8 @@
 
     application.py DATABASE RECORDED [SECONDS]
 
-Each conversation is one of the three in RECORDED (examples/demo.db, written by real Agno against a mock provider), with
-new ids, as if it ended now, with other tokens and lengths of time, and with the names of models that have a price. For
+Each conversation is one of those in RECORDED (examples/demo.db, a made-up day of a small bookshop), with new ids, as if it
+ended now, a little faster or slower: first the day as it was, then any of it again and again, the longer the rarer. For
 `compose.yaml`: what it writes is made up.
 """
 
@@ -20,36 +20,9 @@ import uuid
 SECONDS_BETWEEN = 10
 # What is older is deleted. agno-otel has counted it, and deleting changes no total.
 KEPT_SECONDS = 3600
-TIMES_TOKENS = (20, 200)
-TIMES_SLOWER = (3, 12)
+TIMES_SLOWER = (0.8, 1.5)
 
-NAMES = {
-    "Basic Agent": "Support",
-    "basic-agent": "support",
-    "My Team": "Newsroom",
-    "my-team": "newsroom",
-    "Researcher-m": "Researcher",
-    "researcher-m": "researcher",
-    "Writer-m": "Writer",
-    "writer-m": "writer",
-    "My Workflow": "Daily report",
-    "my-wf": "daily-report",
-    "WfA1": "Gatherer",
-    "wf-a1": "gatherer",
-    "WfA2": "Analyst",
-    "wf-a2": "analyst",
-    "WfA3": "Critic",
-    "wf-a3": "critic",
-    "gpt-mock": "gpt-4.1-mini",
-    "gpt-mock-lead": "gpt-4.1",
-    "gpt-mock-res": "gpt-4.1",
-    "gpt-mock-wri": "gpt-4o",
-    "gpt-mock-a1": "gpt-4.1-mini",
-    "gpt-mock-a2": "gpt-4.1-nano",
-    # No price is known for this one: agno.token.unpriced counts it.
-    "gpt-mock-a3": "in-house-8b",
-}
-IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|s-tr(-team|-wf)?|(call_|chatcmpl-mock)[0-9_]+|user-1")
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIMES = {"created_at", "updated_at", "start_time", "end_time"}
 LENGTHS = {"duration", "time_to_first_token"}
 
@@ -57,10 +30,10 @@ LENGTHS = {"duration", "time_to_first_token"}
 class Copy:
     """One conversation, said anew: the same id becomes the same new one wherever it stands."""
 
-    def __init__(self, end, now):
+    def __init__(self, session, end, now):
         self.end, self.now = end, now
-        self.tokens, self.slower = random.randint(*TIMES_TOKENS), random.uniform(*TIMES_SLOWER)
-        self.ids = {}
+        self.slower = random.uniform(*TIMES_SLOWER)
+        self.ids = {session: f"{session}-{uuid.uuid4().hex[:8]}"}
 
     def of(self, value, key=""):
         match value:
@@ -68,18 +41,14 @@ class Copy:
                 return {name: self.of(inner, name) for name, inner in value.items()}
             case list():
                 return [self.of(inner, key) for inner in value]
-            case str() if IDS.fullmatch(value):
+            case str() if value in self.ids or ID.fullmatch(value):
                 return self.ids.setdefault(value, str(uuid.uuid4()))
-            case str():
-                return NAMES.get(value, value)
             case bool():
                 return value
             case int() | float() if key in TIMES:
                 return type(value)(self.now - (self.end - value) * self.slower)
             case float() if key in LENGTHS:
                 return value * self.slower
-            case int() if key.endswith("_tokens"):
-                return value * self.tokens
             case _:
                 return value
 
@@ -121,7 +90,7 @@ def last_moment(value, key=""):
 
 def write(database, conversation):
     now = time.time()
-    copy = Copy(max(last_moment(row) for _, row in conversation), now)
+    copy = Copy(conversation[0][1]["session_id"], max(last_moment(row) for _, row in conversation), now)
     with database:
         for table, row in conversation:
             row = {
@@ -132,6 +101,13 @@ def write(database, conversation):
             database.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
         for table in ("agno_runs", "agno_sessions"):
             database.execute(f"DELETE FROM {table} WHERE created_at < ?", [int(now) - KEPT_SECONDS])
+
+
+def day_after_day(conversations):
+    yield from conversations
+    rarity = [len(json.dumps(conversation)) for conversation in conversations]
+    while True:
+        yield from random.choices(conversations, [1 / length for length in rarity])
 
 
 def main():
@@ -146,8 +122,8 @@ def main():
         with database:
             for statement in schema:
                 database.execute(statement)
-    while True:
-        write(database, random.choice(conversations))
+    for conversation in day_after_day(conversations):
+        write(database, conversation)
         if stopped.wait(between):
             return
 
