@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::scale::{Largest, Weight};
 use super::{Label, Plan};
-use crate::cli::summary::{Summary, counted, grouped, of_cost, of_tokens};
+use crate::cli::summary::{Summary, counted, of_cost, of_tokens};
 use crate::config::History;
+use crate::export::print::grouped;
 use crate::ledger::MAX_VALUES_PER_ATTRIBUTE;
 use crate::otel::Mode;
 use crate::otel::census::ALL;
