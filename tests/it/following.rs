@@ -550,7 +550,7 @@ fn what_cannot_be_delivered_waits_in_the_state_file_and_status_says_so() {
         let mut command = agno_otel(["status", "--json", "--state"]);
         run(command.arg(place.state()).args(more))
     };
-    status(&[]).expect_code(1).expect_words(&["state.db", "No such file"]);
+    status(&[]).expect_code(1).expect_words(&["state.db", "there is no state file"]);
     let down = Receiver::answering(|_, _| Answer::status(503));
     run(&mut send(&down.url(), &place.state(), &[&place.database])).expect_code(4);
     let waiting = status(&[]).expect_code(0).summary();
