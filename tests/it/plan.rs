@@ -56,14 +56,14 @@ fn fixture(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| fixtures().join(name)).collect()
 }
 
-fn demo() -> Vec<PathBuf> {
-    vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo.db")]
+fn recording() -> Vec<PathBuf> {
+    vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/agno/3.1.10/tracing.db")]
 }
 
 /// Sources of several kinds, alone and together.
 fn sources() -> Vec<Vec<PathBuf>> {
     vec![
-        demo(),
+        recording(),
         fixture(&["agno/2.0.2/team_run.db"]),
         fixture(&["generated/3.1.10/fork_continue_regenerate.db", "generated/2.5.17/provider_gemini.db"]),
         fixture(&[
@@ -250,11 +250,11 @@ fn many_requests_are_planned_as_they_are_sent() {
 fn nothing_is_sent_and_no_endpoint_is_asked_for() {
     let receiver = Receiver::start();
     let mut command = agno_otel(["plan", "--content", "full", "--user-id"]);
-    command.args(demo()).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url());
+    command.args(recording()).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url());
     let ended = run(&mut command).expect_code(0);
     assert!(ended.stdout.contains("user.id     sent; 4 runs have it"), "{}", ended.stdout);
     assert_eq!(receiver.received().len(), 0);
-    let broken = run(agno_otel(["plan"]).args(demo()).env("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"));
+    let broken = run(agno_otel(["plan"]).args(recording()).env("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"));
     assert_eq!(broken.expect_code(0).stderr, "");
 }
 
@@ -291,9 +291,9 @@ fn the_first_contact_of_run_is_told_as_it_is_configured() {
         let config = folder.path().join(history);
         std::fs::write(&config, format!("[run]\nhistory = \"{history}\"\n")).unwrap();
         let config = config.to_str().unwrap();
-        let shown = run(agno_otel(["plan", "--config", config]).args(demo())).expect_code(0).stdout;
+        let shown = run(agno_otel(["plan", "--config", config]).args(recording())).expect_code(0).stdout;
         assert!(shown.contains(words), "{shown}");
-        let planned = plan(&demo(), &["--config", config]);
+        let planned = plan(&recording(), &["--config", config]);
         assert_eq!(planned["run_at_first_contact"], history);
     }
 }
@@ -316,7 +316,7 @@ fn every_field_is_in_the_document() {
         }
     }
     let mut all = BTreeSet::new();
-    names(&plan(&demo(), &[]), &mut all);
+    names(&plan(&recording(), &[]), &mut all);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plan.md");
     let text = std::fs::read_to_string(path).unwrap();
     let quoted: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();
