@@ -81,8 +81,14 @@ fn session_costs(state: &mut State) -> u64 {
         .sum()
 }
 
+/// A process that another test starts has our lock too, until it has become what it is to be.
 fn open(folder: &TempDir) -> State {
-    State::open(&folder.path().join("state.db")).unwrap()
+    loop {
+        match State::open(&folder.path().join("state.db")) {
+            Err(agno_otel::state::Error::InUse { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 #[test]

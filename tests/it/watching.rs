@@ -150,7 +150,7 @@ fn a_folder_that_is_not_there_is_said() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("missing");
     let ended = run(agno_otel(["export", "dashboards"]).arg(&missing)).expect_code(1);
-    ended.expect_words(&["cannot write", "missing/spend.json", "No such file"]);
+    ended.expect_words(&["there is no folder", "missing", "make it first"]);
 }
 
 /// The values of a gauge, as they came.

@@ -10,7 +10,7 @@ use crate::model::tokens::CLASSES;
 use crate::otel::Line;
 
 /// Columns of a name that are kept as long as there is anything else to leave out.
-const LABEL_COLUMNS: usize = 30;
+const LABEL_COLUMNS: usize = 25;
 /// Columns of what is amiss, likewise.
 const NOTE_COLUMNS: usize = 8;
 /// A text below its line is cut here where there is no terminal.
