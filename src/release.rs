@@ -73,7 +73,7 @@ pub async fn newest(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option
     release(books, delivery, |_| {}).await
 }
 
-/// The [newest](newest) release for now: it says that we end as we were asked to.
+/// The [`newest`] release for now: it says that we end as we were asked to.
 pub async fn last(books: &Books<'_>, delivery: &mut Delivery) -> Result<Option<delivery::Error>, Error> {
     release(books, delivery, intake::take_leave).await
 }
