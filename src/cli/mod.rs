@@ -4,8 +4,10 @@
 mod bill;
 mod check;
 mod demo;
+mod ended;
 mod environment;
 mod export;
+mod flags;
 mod guide;
 mod listen;
 mod manual;
@@ -28,24 +30,25 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tracing::Instrument as _;
 
-use crate::config::{Config, File, Flags};
-use crate::delivery;
+use crate::config::{Config, File};
 use crate::error::Chain;
-use crate::export::TlsError;
 use crate::export::print::plain;
 use crate::framework::Oddities;
 use crate::intake::{Survey, Surveyed};
 use crate::money::Prices;
-use crate::otel::policy::{MAX_LIMIT_BYTES, MIN_LIMIT_BYTES};
-use crate::otel::{Mode, Policy, Resource, Settings};
-use crate::{config, follow, observe, serve, source};
-use environment::{NotUtf8, variable};
+use crate::otel::Resource;
+use crate::source;
+use ended::{
+    AllRefused, Ended, INTERRUPTED, NoSource, NotFollowed, StdinTwice, TERMINATED, WRONG_USAGE, code_of,
+    gave_up, is_broken_pipe,
+};
+use environment::variable;
+use flags::{ContentMode, Destination, Said, Sources, seconds};
 use named::Names;
 use signals::{Stopped, stopped};
 use terminal::{columns, spinner, write_out, write_painted};
@@ -94,185 +97,6 @@ enum Command {
     /// Print a page for man, or write all of them into a folder.
     Man(manual::ManArguments),
 }
-
-/// Where runs are read from.
-#[derive(Debug, Clone, Args)]
-struct Sources {
-    /// SQLite databases, URLs of Postgres databases (postgres://USER@HOST/DATABASE), folders (JsonDb, or files with
-    /// runs), files with runs (one, a list, or one per line), - for standard input. Default: the sources of the config
-    /// file.
-    #[arg(value_name = "PATH")]
-    paths: Vec<PathBuf>,
-    /// Of all sessions tables (or JsonDb files) read only this one; default: every table that looks like Agno's.
-    /// A database that lacks it is read by default too, if another has it. Files of runs have no tables. For Postgres
-    /// SCHEMA.NAME too.
-    #[arg(long, value_name = "NAME", requires = "paths")]
-    sessions_table: Option<String>,
-    /// Of all runs tables (or JsonDb files) read only this one, likewise.
-    #[arg(long, value_name = "NAME", requires = "paths")]
-    runs_table: Option<String>,
-}
-
-impl Sources {
-    /// Those of them that are files or folders.
-    fn files(&self) -> Vec<PathBuf> {
-        let locations = self.paths.iter().map(|path| source::Location::of(path));
-        locations
-            .filter_map(|location| match location {
-                source::Location::Path(path) => Some(path),
-                _ => None,
-            })
-            .collect()
-    }
-}
-
-/// Where telemetry goes, and whose it is.
-#[derive(Debug, Clone, Default, Args)]
-struct Destination {
-    /// OTLP endpoint; by HTTP, v1/traces and v1/metrics are appended [env: OTEL_EXPORTER_OTLP_ENDPOINT and those
-    /// of each signal; default: http://localhost:4318, or :4317 for grpc]
-    #[arg(long, value_name = "URL")]
-    endpoint: Option<String>,
-    /// http/protobuf or grpc [env: OTEL_EXPORTER_OTLP_PROTOCOL; default: http/protobuf]
-    #[arg(long, value_name = "PROTOCOL")]
-    protocol: Option<String>,
-    /// Header of every request, repeatable [env: OTEL_EXPORTER_OTLP_HEADERS]
-    #[arg(long = "header", value_name = "NAME=VALUE")]
-    headers: Vec<String>,
-    /// none, gzip or zstd [env: OTEL_EXPORTER_OTLP_COMPRESSION; default: none to this machine, gzip elsewhere]
-    #[arg(long, value_name = "NAME")]
-    compression: Option<String>,
-    /// PEM file of the certificates to trust, instead of the system's [env: OTEL_EXPORTER_OTLP_CERTIFICATE]
-    #[arg(long, value_name = "FILE")]
-    certificate: Option<String>,
-    /// PEM file of our own certificate, for servers that ask [env: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE]
-    #[arg(long, value_name = "FILE")]
-    client_certificate: Option<String>,
-    /// PEM file of its key [env: OTEL_EXPORTER_OTLP_CLIENT_KEY]
-    #[arg(long, value_name = "FILE")]
-    client_key: Option<String>,
-    /// Seconds one attempt may take [env: OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds; default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    timeout: Option<u64>,
-    /// Seconds to go on trying when the endpoint cannot be reached or says "later"; run never gives up [default: 30]
-    #[arg(long, value_name = "SECONDS")]
-    give_up_after: Option<u64>,
-    /// service.name of everything sent [env: OTEL_SERVICE_NAME; default: agno]
-    #[arg(long, value_name = "NAME")]
-    service_name: Option<String>,
-    #[command(flatten)]
-    own: Own,
-}
-
-fn seconds(text: &str) -> Result<u64, String> {
-    let above_zero = text.parse().ok().filter(|seconds| *seconds > 0);
-    above_zero.ok_or_else(|| "expected a number of whole seconds, 1 or more".to_owned())
-}
-
-/// What the bridge says of itself.
-#[derive(Debug, Clone, Copy, Default, Args)]
-struct Own {
-    /// Send logs, spans and counters of agno-otel itself too, to the same endpoint, as service agno-otel
-    /// [env: AGNO_OTEL_OBSERVE=true; default: off]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    observe: Option<bool>,
-}
-
-/// What is said.
-#[derive(Debug, Clone, Copy, Args)]
-struct Said {
-    /// What of prompts, answers, tool arguments, results and error texts is sent: masked says their lengths and a
-    /// short hash of long ones [env: OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT; default: none]
-    #[arg(long, value_name = "HOW", value_enum)]
-    content: Option<ContentMode>,
-    /// Bytes of an attribute with content; what is beyond is cut, and said to be [default: 65536]
-    #[arg(long, value_name = "BYTES",
-        value_parser = clap::value_parser!(u64).range(MIN_LIMIT_BYTES as u64..=MAX_LIMIT_BYTES as u64))]
-    content_limit: Option<u64>,
-    /// Send user.id too. It is personal data.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    user_id: Option<bool>,
-    /// Also send the names older dashboards and Jaeger read: gen_ai.client.token.usage,
-    /// gen_ai.usage.cache_creation.input_tokens, …
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    older_names: Option<bool>,
-}
-
-/// What of content is sent.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ContentMode {
-    None,
-    Masked,
-    Full,
-}
-
-impl Said {
-    fn settings(self, config: Config<'_>) -> Result<Settings, config::Error> {
-        let mode = match self.content {
-            Some(ContentMode::None) => Mode::None,
-            Some(ContentMode::Masked) => Mode::Masked,
-            Some(ContentMode::Full) => Mode::Full,
-            None => config.content()?,
-        };
-        let said = &config.file.sections;
-        let limit_bytes = self.content_limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let content = Policy::new(mode, limit_bytes.unwrap_or(said.content.limit_bytes));
-        Ok(Settings {
-            user_id: self.user_id.unwrap_or(said.content.user_id),
-            older_names: self.older_names.unwrap_or(said.names.older),
-            content,
-            // There is one configuration, for as long as we run.
-            thresholds: said.session.thresholds.clone().leak(),
-        })
-    }
-}
-
-/// How a command ended: its exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Done = 0,
-    /// What `check` found: the state file, what was configured, a source, the destination.
-    StateAmiss = 1,
-    Misconfigured = 2,
-    SourceAmiss = 3,
-    DestinationAmiss = 4,
-    /// Of reconcile: some differences are unexplained.
-    SomeRefused = 5,
-    /// By a signal, after what was under way had been ended.
-    Interrupted = 130,
-    Terminated = 143,
-}
-
-/// Exit codes of failures; `guide.rs` tells them.
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
-const SOURCE_FAILED: u8 = 3;
-const DESTINATION_FAILED: u8 = 4;
-const INTERRUPTED: u8 = 130;
-const TERMINATED: u8 = 143;
-
-/// The destination took nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("{target} refused everything: {reasons}")]
-struct AllRefused {
-    target: String,
-    reasons: String,
-}
-
-/// What comes in once is asked for twice.
-#[derive(Debug, thiserror::Error)]
-#[error("standard input (-) is given twice; it can be read once")]
-struct StdinTwice;
-
-/// A source that cannot be looked at again and again.
-#[derive(Debug, thiserror::Error)]
-#[error("standard input (-) cannot be followed, nor counted in a state file; write it to a file first")]
-struct NotFollowed;
-
-/// Nothing says what to read.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing to read: give a PATH, or a config file with a [[source]]")]
-struct NoSource;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -366,63 +190,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .build()
         .context("cannot start the runtime: is there no file descriptor left?")
 }
-
-fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>()
-        || error.is::<send::OwnSource>()
-        || error.is::<TlsError>()
-        || error.is::<observe::Error>()
-        || matches!(error.downcast_ref(), Some(serve::Error::Tls(_)))
-        || error.is::<StdinTwice>()
-        || error.is::<reconcile::Stdin>()
-        || error.is::<NoSource>()
-        || error.is::<NotUtf8>()
-        || error.is::<run::NoStateFile>()
-        || error.is::<run::SinceSkipped>()
-        || error.is::<NotFollowed>()
-        || error.is::<manual::NoCommand>()
-    {
-        WRONG_USAGE
-    } else if error.is::<source::Error>() || matches!(error.downcast_ref(), Some(follow::Error::Source(_))) {
-        SOURCE_FAILED
-    } else if error.is::<AllRefused>() || gave_up(error) {
-        DESTINATION_FAILED
-    } else if let Some(stopped) = error.downcast_ref::<Stopped>() {
-        stopped.code
-    } else {
-        FAILED
-    }
-}
-
-fn gave_up(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(delivery::Error::GaveUp { .. }))
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_it = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    };
-    error.chain().any(is_it)
-}
-
-impl Destination {
-    fn flags(&self) -> Flags {
-        Flags {
-            endpoint: self.endpoint.clone(),
-            headers: self.headers.clone(),
-            timeout: self.timeout.map(Duration::from_secs),
-            service_name: self.service_name.clone(),
-            protocol: self.protocol.clone(),
-            compression: self.compression.clone(),
-            certificate: self.certificate.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            observe: self.own.observe,
-            ..Flags::default()
-        }
-    }
-}
-
 /// What models cost, as the file has it beside the embedded table.
 fn prices(file: &File) -> Arc<Prices> {
     Arc::new(file.sections.prices())
@@ -432,23 +199,6 @@ fn prices(file: &File) -> Arc<Prices> {
 fn resource(config: Config<'_>) -> Resource {
     config.resource(&uuid::Uuid::new_v4().to_string())
 }
-
-impl Sources {
-    /// What is to be read: what was said on the command line, else what the file says.
-    fn or_those_of(self, file: &File) -> Result<Vec<Self>, NoSource> {
-        if !self.paths.is_empty() {
-            return Ok(vec![self]);
-        }
-        let of_file = file.sections.source.iter().map(|source| Self {
-            paths: vec![file.source_path(source)],
-            sessions_table: source.sessions_table.clone(),
-            runs_table: source.runs_table.clone(),
-        });
-        let sources: Vec<Self> = of_file.collect();
-        if sources.is_empty() { Err(NoSource) } else { Ok(sources) }
-    }
-}
-
 /// Reads every source once. Nothing is sent before all could be read: telemetry of half the sources could not be
 /// completed later without counting it twice.
 async fn survey(sources: &[Sources]) -> anyhow::Result<Surveyed> {

@@ -231,11 +231,12 @@ const DOORS: [(&str, &[&str]); 40] = [
 ];
 
 /// Where code may depend on a feature.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 10] = [
     // The durable way needs a state file.
     "live/mod.rs",
     "live/way.rs",
     "source/inspect.rs",
+    "source/error.rs",
     "source/mod.rs",
     "source/sessions.rs",
     "lib.rs",

@@ -90,10 +90,13 @@ fn the_readme_holds_the_two_commands() {
 
 /// The exit codes of the binary, as its source has them.
 fn exit_codes() -> BTreeSet<u8> {
-    let source = read("src/cli/mod.rs");
-    let constants = source.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": u8 = "));
-    let ended =
-        source.lines().skip_while(|line| !line.starts_with("enum Ended")).take_while(|line| *line != "}");
+    let source = read("src/cli/ended.rs");
+    let constants =
+        source.lines().filter_map(|line| line.strip_prefix("pub(super) const ")?.split_once(": u8 = "));
+    let ended = source
+        .lines()
+        .skip_while(|line| !line.starts_with("pub(super) enum Ended"))
+        .take_while(|line| *line != "}");
     let variants = ended.filter_map(|line| line.split_once(" = "));
     constants.chain(variants).map(|(_, value)| value.trim_end_matches([';', ',']).parse().unwrap()).collect()
 }
