@@ -51,7 +51,7 @@ use environment::variable;
 use flags::{ContentMode, Destination, Said, Sources, seconds};
 use named::Names;
 use signals::{Stopped, stopped};
-use terminal::{columns, spinner, write_out, write_painted};
+use terminal::{columns, fit, quoted, spinner, write_either, write_out, write_painted};
 
 /// Turns the runs of Agno agents into OpenTelemetry: traces with token counts and latency, session totals as
 /// counters and histograms.

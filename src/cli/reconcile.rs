@@ -78,7 +78,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     }
     books.close()?;
     let text = if json { books.json()? } else { books.text(super::columns()) };
-    super::write_out(&text)?;
+    super::write_either(&text, json)?;
     warn(&oddities);
     Ok(if books.unexplained > 0 { Ended::SomeRefused } else { Ended::Done })
 }

@@ -95,7 +95,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let named = StateFile { state: arguments.state.clone() }.named(file);
     if let Some(state) = named.filter(|_| arguments.to.is_none()) {
         let sent = Box::pin(once::send(&sources, &state, (config, settings), patience)).await?;
-        super::write_out(&text_of(&sent, arguments.json)?)?;
+        super::write_either(&text_of(&sent, arguments.json)?, arguments.json)?;
         return sent.ended();
     }
     // What cannot work is said before anything is read.
@@ -120,9 +120,9 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let (sent, _) = outgoing.finish(&surveyed).await?;
     let text = text_of(&sent, arguments.json)?;
     if arguments.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
-        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())?;
+        std::io::Write::write_all(&mut std::io::stderr(), super::fit(&text, arguments.json).as_bytes())?;
     } else {
-        super::write_out(&text)?;
+        super::write_either(&text, arguments.json)?;
     }
     if sent.gave_up.is_none() && arguments.to.is_none() && !arguments.json {
         guide::next(

@@ -53,7 +53,7 @@ pub(super) fn status(arguments: &Arguments, file: &File) -> anyhow::Result<Ended
     } else {
         format!("state        {}\n{}", path.display(), text_of(&glance, now_ns))
     };
-    super::write_out(&text)?;
+    super::write_either(&text, arguments.json)?;
     Ok(Ended::Done)
 }
 
@@ -114,6 +114,7 @@ fn json_of(glance: &Glance, now_ns: u64) -> Value {
 }
 
 pub(super) fn dead_letters(arguments: &Letters, file: &File) -> anyhow::Result<Ended> {
+    let is_json = matches!(arguments.act, Act::List { json: true });
     let path = arguments.state.path(file)?;
     let text = match arguments.act {
         Act::List { json } => {
@@ -144,7 +145,7 @@ pub(super) fn dead_letters(arguments: &Letters, file: &File) -> anyhow::Result<E
         }
         Act::Drop => format!("{} forgotten\n", existing(&path)?.drop_dead_letters()?),
     };
-    super::write_out(&text)?;
+    super::write_either(&text, is_json)?;
     Ok(Ended::Done)
 }
 

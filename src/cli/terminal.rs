@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::export::print::plain;
+use crate::export::print::{plain, plain_json};
 
 pub(super) fn spinner() -> ProgressBar {
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -29,12 +29,45 @@ pub(super) fn columns() -> Option<usize> {
 
 /// Text whose lines are ours; what stands in them may come from anywhere.
 pub(super) fn write_out(text: &str) -> anyhow::Result<()> {
+    write_either(text, false)
+}
+
+/// Such text, or a document of JSON.
+pub(super) fn write_either(text: &str, is_json: bool) -> anyhow::Result<()> {
+    write_painted(&fit(text, is_json))
+}
+
+/// Such text, or a document of JSON, as it may be shown.
+pub(super) fn fit(text: &str, is_json: bool) -> String {
+    if is_json {
+        return plain_json(text);
+    }
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(plain).collect();
-    write_painted(&lines.join("\n"))
+    lines.join("\n")
+}
+
+/// A word of a command that is shown to be typed, as a shell takes it.
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-:@+".contains(letter);
+    if word.chars().all(is_plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")).into() }
 }
 
 /// Text that is fit for a terminal, colours and all.
 pub(super) fn write_painted(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_to_be_typed_runs_nothing_else() {
+        let word = "it's $(x).db";
+        let script = format!("printf %s {}", quoted(word));
+        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), word);
+        assert_eq!(quoted("data/agno-3.db"), "data/agno-3.db");
+    }
 }

@@ -102,7 +102,7 @@ impl Config<'_> {
         };
         whole.extend(query.into_iter().flat_map(|query| ["?", query]));
         let expected = default_endpoint(protocol);
-        let url = http_url(&whole).ok_or(Error::Endpoint { name, value: address, expected })?;
+        let url = http_url(&whole).ok_or(Error::Endpoint { name, value: shown(&address), expected })?;
         Ok((url, user.and_then(basic)))
     }
 
@@ -117,7 +117,7 @@ impl Config<'_> {
         let (address, user) = split_user(url.trim());
         let parsed = http_url(&address);
         let url =
-            parsed.ok_or(Error::Endpoint { name: flag.to_owned(), value: address.clone(), expected })?;
+            parsed.ok_or(Error::Endpoint { name: flag.to_owned(), value: shown(&address), expected })?;
         Ok(Endpoint {
             protocol: Protocol::HttpProtobuf,
             headers: user.and_then(basic).into_iter().collect(),
@@ -252,7 +252,15 @@ impl Config<'_> {
 
 /// A whole URL of HTTP.
 fn http_url(text: &str) -> Option<Uri> {
-    let is_http = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
+    // What stands behind the host is a port, or part of a password that was cut at its slash.
+    let has_port = |url: &Uri| {
+        url.authority().is_some_and(|authority| {
+            let behind = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+            let behind = behind.rsplit_once(']').map_or(behind, |(_, behind)| behind);
+            behind.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok())
+        })
+    };
+    let is_http = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && has_port(url);
     text.parse().ok().filter(is_http)
 }
 
@@ -267,10 +275,15 @@ fn is_loopback(url: &Uri) -> bool {
 /// sent, logged and shown is the address alone.
 fn split_user(address: &str) -> (String, Option<&str>) {
     let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
-    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map(|(user, _)| user);
     let rest = user.and_then(|user| rest.get(user.len() + 1..)).unwrap_or(rest);
     (if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }, user)
+}
+
+/// What is wrong with a URL may be its password: one with a slash ends it where nobody expects.
+fn shown(address: &str) -> String {
+    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, behind)| format!("…@{behind}"))
 }
 
 /// HTTP's basic authentication (RFC 7617).

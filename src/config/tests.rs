@@ -75,6 +75,28 @@ fn a_user_in_a_url_becomes_a_header_and_leaves_the_url() {
 }
 
 #[test]
+fn no_part_of_an_address_is_taken_for_another() {
+    let ask = |url: &str| {
+        let flags = Flags::default();
+        let nothing = |_: &str| None;
+        let config = Config { flags: &flags, environment: &nothing, file: &File::default() };
+        config
+            .server(("--prometheus", url), Service::Metrics, "a URL")
+            .map(|endpoint| endpoint.url.to_string())
+    };
+    for url in ["http://here:1?tenant=a@foreign:2", "http://here:1/#a@foreign:2", "http://here:1/a@foreign:2"]
+    {
+        assert_eq!(ask(url).unwrap().parse::<http::Uri>().unwrap().host(), Some("here"), "{url}");
+    }
+    assert_eq!(ask("http://me:secret@[::1]:9090").unwrap(), "http://[::1]:9090/");
+    for url in ["http://me:sec/ret@host:1", "http://me:1/ret@host:1?", "http://host:99999", "http://host:"] {
+        let said = ask(url).map_err(|error| error.to_string());
+        assert!(!format!("{said:?}").contains("sec"), "{said:?}");
+        assert!(said.is_err() || url.contains("me:1/"), "{said:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_sent_to_is_said_by_name() {
     let wrong = [("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")];
     assert!(

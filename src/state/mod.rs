@@ -29,6 +29,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -38,6 +39,11 @@ use crate::ledger::stored::StoredSeries;
 
 /// The layout of the file; an older one is brought up to it, a newer one is refused.
 pub const VERSION: i64 = 3;
+
+/// Half a second in all. A program that starts another one shares its locks with it until that has become what it is to be,
+/// and one that is ended by force takes a moment.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// What each layout adds to the one before it. A step that was ever released is not changed any more.
 const LAYOUTS: [&str; 3] = [LAYOUT_1, LAYOUT_2, LAYOUT_3];
@@ -375,11 +381,14 @@ fn lock_path(path: &Path) -> PathBuf {
 fn lock(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = private(&lock_path(path)).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
+    Err(Error::InUse { path: path.to_owned() })
 }
 
 fn sqlite_error(path: &Path, source: rusqlite::Error) -> Error {

@@ -540,6 +540,11 @@ fn what_records_say_never_steers_a_terminal() {
         &["show", "--run", evil, path],
         &["show", "--run", &format!("{evil}x"), path],
         &["send", "--to", to, path],
+        &["send", "--json", "--to", to, path],
+        &["plan", path],
+        &["plan", "--json", path],
+        &["bill", path],
+        &["bill", "--json", path],
         &["show", named.to_str().unwrap()],
         &["send", "--to", to, "--runs-table", evil, &fixture("team_run.db")],
     ] {
@@ -549,8 +554,22 @@ fn what_records_say_never_steers_a_terminal() {
             assert!(!text.contains(steers), "{arguments:?}: {text:?}");
         }
         assert_eq!(ended.stderr.lines().filter(|line| *line == "c").count(), 0, "{}", ended.stderr);
+        if arguments.contains(&"--json") {
+            let document = serde_json::from_str::<Value>(&ended.stdout);
+            assert!(document.is_ok(), "{arguments:?}: {document:?} in {}", ended.stdout);
+        }
     }
     assert_eq!(document(&[path])["run"]["name"], evil);
+}
+
+#[test]
+fn a_session_that_is_called_as_its_run_is_found_by_what_is_shown_of_it() {
+    let id = "0190c2f4-7a1b-4c3d-8e5f-001122334455";
+    let (_folder, path) = file_of(&json!([a_run(id, Some(id)), a_run("other", Some("other's"))]));
+    for asked in [id, "0190c2f4"] {
+        let document = document(&[path.to_str().unwrap(), asked]);
+        assert_eq!((&document["view"], &document["session"]["session_id"]), (&json!("session"), &json!(id)));
+    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     if bill.runs == 0 && runs > 0 {
         return Err(NoSuchRun { runs }.into());
     }
-    super::write_out(&if arguments.json { text::json(&bill)? } else { text::table(&bill) })?;
+    let text = if arguments.json { text::json(&bill)? } else { text::table(&bill) };
+    super::write_either(&text, arguments.json)?;
     for (oddity, count) in oddities.iter() {
         tracing::warn!(count, "{}", oddity.meaning());
     }

@@ -199,6 +199,6 @@ pub(super) async fn check(arguments: Arguments, file: &File) -> anyhow::Result<E
     } else {
         findings.text()
     };
-    super::write_out(&text)?;
+    super::write_either(&text, arguments.json)?;
     Ok(findings.ended())
 }

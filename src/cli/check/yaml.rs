@@ -103,6 +103,16 @@ impl Node {
         }
     }
 
+    /// Levels from itself down; there are never more than [`MAX_DEPTH`].
+    fn depth(&self) -> usize {
+        let below = match &self.value {
+            Value::Scalar(_) => None,
+            Value::List(items) => items.iter().map(Self::depth).max(),
+            Value::Map(entries) => entries.iter().map(|(_, value)| value.depth()).max(),
+        };
+        below.unwrap_or(0) + 1
+    }
+
     /// Itself and all below it.
     fn nodes(&self) -> usize {
         let below: usize = match &self.value {
@@ -142,6 +152,9 @@ impl Tree {
             }
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor).ok_or("an alias of nothing")?;
+                if self.open.len() + known.depth() > MAX_DEPTH {
+                    return Err(format!("more than {MAX_DEPTH} levels"));
+                }
                 self.nodes += known.nodes();
                 (0, known.value.clone(), line)
             }
@@ -223,6 +236,17 @@ mod tests {
         let nothing = tree.at(&["a", "g"]).unwrap();
         assert_eq!((nothing.text(), nothing.place().as_str()), (None, "a.yaml:5"));
         assert!(tree.at(&["a", "f", "x"]).is_none());
+    }
+
+    #[test]
+    fn aliases_of_aliases_make_no_tree_that_is_too_deep_to_walk() {
+        let nested = |levels: usize| {
+            let one = |at: usize| format!("a{at}: &a{at} {}*a{}{}\n", "[".repeat(20), at - 1, "]".repeat(20));
+            "a0: &a0 1\n".to_owned() + &(1..=levels).map(one).collect::<String>()
+        };
+        assert!(Node::parse("a.yaml", &nested(3)).is_ok());
+        let error = Node::parse("a.yaml", &nested(200)).unwrap_err().to_string();
+        assert_eq!(error, "a.yaml:5: more than 64 levels");
     }
 
     #[test]

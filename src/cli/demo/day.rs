@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::super::{columns, show};
+use super::super::{columns, quoted, show};
 use crate::export::print::{dollars, grouped, plain, table};
 use crate::intake::Gathered;
 use crate::model::{Cost, Run, RunKind, RunStatus, Tokens, Trace};
@@ -83,10 +83,11 @@ pub(super) fn where_to_look(gathered: &Gathered, resource: &Resource) -> String 
 pub(super) fn written(path: &Path) -> String {
     let path = path.display().to_string();
     let path = plain(&path);
+    let typed = quoted(&path);
     format!(
         "{path} is a made-up day of a small bookshop's agents, as Agno wrote it. Try\n  \
-         agno-otel show {path}\n  \
-         agno-otel bill {path}\n\
+         agno-otel show {typed}\n  \
+         agno-otel bill {typed}\n\
          To send it, agno-otel demo --endpoint URL: that says of all it sends that it is a demo.\n"
     )
 }

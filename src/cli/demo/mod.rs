@@ -92,7 +92,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let (sent, _) = outgoing.finish(&surveyed).await?;
     let summary = Summary { sent: &sent };
     if arguments.json {
-        super::write_out(&summary.json()?)?;
+        super::write_either(&summary.json()?, true)?;
     } else if is_sent {
         super::write_out(&day::sent(&gathered, &summary.text()))?;
         if sent.gave_up.is_none() {

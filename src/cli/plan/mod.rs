@@ -108,7 +108,7 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
     let history = file.sections.run.history;
     let plan = Plan { sent, scale, content, kept, series, labels, at_rest, settings, history };
     let text = if arguments.json { plan.json()? } else { plan.text(super::columns()) };
-    super::write_out(&text)?;
+    super::write_either(&text, arguments.json)?;
     if !arguments.json {
         guide::next("agno-otel send sends this; agno-otel run follows what comes");
     }

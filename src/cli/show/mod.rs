@@ -19,6 +19,7 @@ use crate::framework::Keep;
 use crate::intake::{self, Surveyed};
 use crate::otel::content::Gist;
 use crate::otel::{Settings, TraceSpans, lines, part_of};
+use ids::{Match, matched};
 use look::Look;
 use one::OneRun;
 use rows::{Newest, RunRow, SessionRow, Totals, Where};
@@ -194,7 +195,11 @@ impl Shown<'_> {
         match (answers.sessions.len(), session, answers.runs.len(), run) {
             (1, Some(session), 0, _) => self.session(session).await,
             // Where an application gives both the same id, the session shows the run.
-            (1, Some(session), ..) if answers.is_whole() => self.session(session).await,
+            (1, Some(session), count, run)
+                if answers.is_whole() || count == 1 && run.is_some_and(|run| is_called_as(run, session)) =>
+            {
+                self.session(session).await
+            }
             (0, _, 1, Some(run)) => self.run(&run.at).await,
             _ => Ok(View::Matches(answers.sessions, answers.runs)),
         }
@@ -268,9 +273,7 @@ fn json_of(view: &View) -> serde_json::Result<String> {
 /// How to look closer.
 fn hints(arguments: &Arguments, view: &View) -> Vec<String> {
     let name = |path: &PathBuf| {
-        let text = crate::source::Location::of(path).name().display().to_string();
-        let is_plain = text.chars().all(|letter| letter.is_alphanumeric() || "/._-:@+".contains(letter));
-        if is_plain { text } else { format!("'{text}'") }
+        super::quoted(&crate::source::Location::of(path).name().display().to_string()).into_owned()
     };
     let show =
         arguments.source.as_ref().map_or("show --id".to_owned(), |source| format!("show {}", name(source)));
@@ -283,6 +286,11 @@ fn hints(arguments: &Arguments, view: &View) -> Vec<String> {
         View::Session(..) | View::Runs(..) => vec![look("RUN", "a run's waterfall")],
         _ => Vec::new(),
     }
+}
+
+/// True where a run has its session's id.
+fn is_called_as(run: &RunRow, session: &SessionRow) -> bool {
+    session.id.as_deref().is_some_and(|id| matched(&run.at.key.run_id, id) > Some(Match::Beginning))
 }
 
 /// A trace with its run id above it.
