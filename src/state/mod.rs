@@ -378,6 +378,7 @@ fn lock_path(path: &Path) -> PathBuf {
 }
 
 /// Locks the state against other processes; the lock ends with this one, however that ends.
+#[expect(clippy::disallowed_methods, reason = "opening reads the whole file, and nothing goes on beside it")]
 fn lock(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = private(&lock_path(path)).map_err(failed)?;

@@ -66,7 +66,7 @@ fn lines_of(one: &OneRun) -> Vec<(&'static str, String)> {
     let precision = if row.timing == Timing::Coarse { ", times known to the second only" } else { "" };
     let first = row.first_ns.map(|first| format!(", first token after {}", duration(first)));
     let (began, length) = (when::text(row.start_ns), duration(row.length_ns()));
-    line("when", format!("{began}, {length}{precision}{}", first.unwrap_or_default()));
+    line("when", format!("{began}, {length}{}{precision}", first.unwrap_or_default()));
     let did = [(figures.calls, "model call"), (figures.tools, "tool call"), (figures.runs - 1, "run")];
     let did = did.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| match what {
         "run" => format!("{} below it", counted(count, what)),
