@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 pub(super) const FIRST: &str = "\
 agno-otel turns the runs of Agno agents into OpenTelemetry. Three commands to begin with:
 
-  agno-otel demo            shows a recorded example
+  agno-otel demo            shows a made-up day of agents
   agno-otel show agno.db    shows your own runs, in the terminal
   agno-otel send agno.db    sends them to a Collector at http://localhost:4318; plan says first what that is
 
