@@ -191,11 +191,12 @@ pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<End
         let instance = state.instance_id();
         info!(instance, "the state file is new; counters start anew under this service.instance.id");
     }
-    if arguments.since.is_some() {
+    let for_first = [("--since", arguments.since.is_some()), ("--history", arguments.history.is_some())];
+    for (flag, _) in for_first.into_iter().filter(|(_, is_given)| *is_given) {
         for follower in &followers {
             if state.contact(&follower.key())? != Contact::None {
                 let path = follower.name();
-                warn!(path = %path.display(), "--since changes nothing: the state file knows this source; it is for the first contact");
+                warn!(path = %path.display(), "{flag} changes nothing: the state file knows this source; it is for the first contact, so for a new --state FILE");
             }
         }
     }

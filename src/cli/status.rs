@@ -64,7 +64,9 @@ fn text_of(glance: &Glance, now_ns: u64) -> String {
         .iter()
         .map(|(name, records)| format!("source       {}: {records} records", plain(&name.replace('\n', " "))))
         .collect();
-    lines.push(format!("counted      {runs} runs in {sessions} sessions, as {series} series"));
+    lines.push(format!(
+        "known        {runs} runs in {sessions} sessions, history among them; {series} series"
+    ));
     lines.push(format!("due          {due} families of records"));
     lines.push(format!("outbox       {}", amount(&glance.outbox, now_ns)));
     lines.push(format!("dead letters {}", amount(&glance.dead_letters, now_ns)));

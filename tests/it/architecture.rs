@@ -198,7 +198,7 @@ const DOORS: [(&str, &[&str]); 40] = [
     ("indicatif", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("terminal_size", &["cli/"]),
-    ("unicode_width", &["export/print.rs", "export/print/"]),
+    ("unicode_width", &["export/print.rs", "export/print/", "cli/show/tables.rs"]),
     ("tracing_subscriber", &["live/", "cli/environment.rs", "observe/"]),
     ("tracing_opentelemetry", &["live/", "observe/"]),
     ("opentelemetry", &["live/", "observe/"]),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::fixtures;
-use crate::support::program::{agno_otel, ended_of, run, send_nowhere};
+use crate::support::program::{agno_otel, ended_of, run, run_with_input, send_nowhere};
 use crate::support::receiver::Receiver;
 
 const COMMANDS: [&str; 4] = ["send", "show", "export", "demo"];
@@ -245,4 +245,15 @@ fn waiting_for_standard_input_can_be_interrupted() {
         child.wait().unwrap();
         assert!(ended.is_some(), "it cannot be interrupted");
     }
+}
+
+#[test]
+fn agnos_own_figures_are_sent_to_the_last_digit() {
+    let first = "0.22849098299775505";
+    let run = format!(
+        r#"{{"run_id": "r", "agent_id": "a", "status": "COMPLETED", "metrics": {{"input_tokens": 1, "time_to_first_token": {first}}}}}"#
+    );
+    let mut command = agno_otel(["send", "--to", "otlp-json:-", "-"]);
+    let ended = run_with_input(&mut command, run.as_bytes()).expect_code(0);
+    assert!(ended.stdout.contains(&format!(r#"{{"doubleValue":{first}}}"#)), "{}", ended.stdout);
 }

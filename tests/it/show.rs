@@ -512,7 +512,7 @@ fn a_run_that_is_not_there_is_a_failure_with_nothing_on_standard_output() {
         let ended =
             run(agno_otel(flags).args(["--run", "nobody", &fixture("history.runs.json")])).expect_code(1);
         assert_eq!(ended.stdout, "");
-        ended.expect_words(&["nobody", "3 runs in 1 sessions"]);
+        ended.expect_words(&["nobody", "runs: 3, sessions: 1"]);
     }
     run(&mut agno_otel(["show", "--run", "", &fixture("history.runs.json")])).expect_code(2);
     let folder = TempDir::new().unwrap();

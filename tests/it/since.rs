@@ -38,11 +38,13 @@ fn a_lost_state_file_is_announced_and_since_sends_the_traces_again() {
         assert_eq!(said.contains("the state file is new"), is_mark_lost, "{said}");
         assert_eq!(receiver.spans().len(), 2 * sent, "two copies again, and one more");
         // The state file knows the source by now.
-        let child = start(&place, &receiver, &["--since", "2026-01-01"]);
+        let child = start(&place, &receiver, &["--since", "2026-01-01", "--history", "traces"]);
         let before = receiver.metrics().len();
         wait_until("a release", || receiver.metrics().len() > before);
         let said = stop(child, 143);
-        assert!(said.contains("--since changes nothing"), "{said}");
+        for flag in ["--since", "--history"] {
+            assert!(said.contains(&format!("{flag} changes nothing")), "{said}");
+        }
         assert_eq!(receiver.spans().len(), 2 * sent);
     }
 }

@@ -79,7 +79,10 @@ pub(super) fn state(findings: &mut Findings, named: &StateFile, file: &File) -> 
         }
     };
     let of = format!("{}: layout {layout} of {newest}, instance {}", path.display(), glance.instance_id);
-    findings.fine(STATE, format!("{of}, {} runs in {} series counted", glance.runs, glance.series));
+    findings.fine(
+        STATE,
+        format!("{of}, {} runs known, history among them; {} series", glance.runs, glance.series),
+    );
     if is_behind {
         findings.note(
             STATE,

@@ -72,7 +72,10 @@ pub(super) struct Arguments {
 
 /// Nothing answers to the id that was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("no run or session has the id {id}, or one that begins so (of {runs} runs in {sessions} sessions)")]
+#[error(
+    "no run or session has the id {id}, or one that begins so (runs: {runs}, sessions: {sessions}){}",
+    if std::path::Path::new(id).exists() { "; to read a further source, --also" } else { "" }
+)]
 struct NoSuchId {
     id: String,
     runs: u64,

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::ids::{Ids, NO_SESSION};
 use super::rows::{Figures, Newest, RunRow, SessionRow, Totals};
 use crate::cli::summary::{counted, of_cost, of_unpriced};
@@ -22,6 +24,8 @@ const STATUS_COLUMNS: usize = 9;
 const FEW_NAMES: usize = 3;
 /// Columns of the labels above a table.
 const LABEL_COLUMNS: usize = 8;
+/// Lines that a value above a table is wrapped to; what is longer is cut.
+const MOST_LINES: usize = 3;
 /// Letters of `2026-11-24`, of `2026-11-24 09:30`, and of `2026-11-24 09:30:00`.
 const DATE: usize = 10;
 const MINUTE: usize = 16;
@@ -308,11 +312,35 @@ pub(super) fn head(lines: &[(&str, String)], page: Page<'_>, tone: impl Fn(&str)
     let mut table = Table::of(vec![Column::text(), Column::text().cut_to(0)]);
     table.row(Vec::new());
     for (label, value) in lines {
-        let value = of(value).toned(tone(label));
-        table.row(vec![of(format!("{label:<LABEL_COLUMNS$}")).toned(Tone::Quiet), value]);
+        let mut shown = *label;
+        for value in wrapped(value, page.columns.map(|columns| columns.saturating_sub(LABEL_COLUMNS + 2))) {
+            table.row(vec![
+                of(format!("{shown:<LABEL_COLUMNS$}")).toned(Tone::Quiet),
+                of(value).toned(tone(label)),
+            ]);
+            shown = "";
+        }
     }
     let text = table.text(page.paint, page.columns);
     text.strip_prefix('\n').unwrap_or(&text).to_owned()
+}
+
+/// A text as lines that are no wider than so many columns, as far as its words allow; a long one stays one line, which is cut.
+fn wrapped(text: &str, columns: Option<usize>) -> Vec<String> {
+    if columns.is_none_or(|columns| text.width() > MOST_LINES * columns) {
+        return vec![text.to_owned()];
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if columns.is_some_and(|columns| line.width() + 1 + word.width() <= columns) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Lines below a table.
