@@ -276,7 +276,7 @@ def test_agno_otel_takes_the_settings_of_the_manifest(tmp_path):
     for name, text in settings.items():
         (tmp_path / name).write_text(text.replace("postgres.shop", "127.0.0.1").replace("5432", "1"))
     (container,) = pod["containers"]
-    env = {one["name"]: one.get("value", "from a secret") for one in container["env"]} | {"PATH": os.environ["PATH"]}
+    env = {one["name"]: one.get("value", "from-a-secret") for one in container["env"]} | {"PATH": os.environ["PATH"]}
     command = [support.BINARY, "check", "--config", tmp_path / "agno-otel.toml", "--state", tmp_path / "state.db", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stdout + done.stderr
