@@ -65,6 +65,7 @@ mod guard;
 mod layer;
 mod run;
 mod span;
+mod start;
 mod tool;
 mod usage;
 mod way;
@@ -80,7 +81,8 @@ pub use direct::{direct, metrics};
 #[cfg(feature = "sqlite")]
 pub use durable::{Durable, Ended, Error, Flushed, Setup};
 pub use layer::Runs;
-pub use run::{Role, Run, Start};
+pub use run::{Role, Run};
+pub use start::Start;
 pub use tool::ToolCall;
 pub use usage::Usage;
 

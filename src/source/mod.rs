@@ -24,6 +24,8 @@ mod sessions;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_inspect;
+#[cfg(feature = "sqlite")]
+mod sqlite_wal;
 mod tables;
 mod url;
 mod values;

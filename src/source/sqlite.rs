@@ -7,7 +7,6 @@
 //! them where they are missing. To open it as one that never changes would leave nothing behind, and read nonsense
 //! from one that does.
 
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row};
 
 use super::choice::{Described, quoted};
+use super::sqlite_wal::tell_of_lacking_log;
 use super::{Error, LOCK_PATIENCE, Part, Record, Source, Spot, Stamp, Tables};
 use crate::framework::Oddity;
 use crate::framework::agno::Columns;
@@ -336,39 +336,6 @@ fn mark_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
         ValueRef::Text(id) | ValueRef::Blob(id) => super::mark(id),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
     })
-}
-
-/// True for a database in WAL mode whose log is not beside it. Reads the file itself, so not while it is open: to close it
-/// would take SQLite's locks away.
-pub(super) fn lacks_log(path: &Path) -> io::Result<bool> {
-    Ok(is_in_wal_mode(path)? && !log_of(path)?.try_exists()?)
-}
-
-fn tell_of_lacking_log(path: &Path) -> Result<(), Error> {
-    if lacks_log(path).map_err(|source| Error::Read { path: path.to_owned(), source })? {
-        tracing::info!(
-            path = %path.display(),
-            "is in WAL mode without a -wal file: all is there if its application has ended; of a copy runs may be \
-             missing: copy with sqlite3 SOURCE \".backup COPY\", or bring the -wal"
-        );
-    }
-    Ok(())
-}
-
-/// Where the log of a database in WAL mode is. A link's stands beside what it leads to.
-pub(super) fn log_of(path: &Path) -> io::Result<PathBuf> {
-    let mut log = path.canonicalize()?.into_os_string();
-    log.push("-wal");
-    Ok(log.into())
-}
-
-/// The versions of the format needed to write and to read: 2 is WAL.
-pub(super) fn is_in_wal_mode(path: &Path) -> io::Result<bool> {
-    const VERSIONS_AT: u64 = 18;
-    let mut header = std::fs::File::open(path)?.take(VERSIONS_AT + 2);
-    let mut bytes = Vec::new();
-    header.read_to_end(&mut bytes)?;
-    Ok(bytes.ends_with(&[2, 2]))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::choice::{Described, quoted};
 use super::inspect::{Found, FoundPart, Remark, SAMPLE, layout, of_seconds, traced};
-use super::sqlite::{Database, is_in_wal_mode, lacks_log};
+use super::sqlite::Database;
+use super::sqlite_wal::{is_in_wal_mode, lacks_log};
 use super::{Error, Tables};
 use crate::framework::Oddity;
 use crate::framework::agno::tables::{Layout, Table};

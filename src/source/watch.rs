@@ -283,7 +283,7 @@ impl Files {
 
 /// Which file is the log of a database, if it has one.
 fn log(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(sqlite::log_of(path).ok()?).ok()?;
+    let metadata = std::fs::metadata(super::sqlite_wal::log_of(path).ok()?).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 

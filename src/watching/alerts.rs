@@ -1,6 +1,10 @@
 //! Alerts, as a file of Prometheus' rules.
 
+mod rule;
+
 use std::fmt::Write as _;
+
+use rule::{Alert, Found, block, rule};
 
 use super::Setup;
 use super::query::{
@@ -13,8 +17,6 @@ use crate::model::run::RunStatus;
 use crate::model::tokens::Class;
 use crate::otel::names::{self, Metric};
 
-/// An alert looks no further back than this where it says what to search.
-const LOOKBACK: &str = "1h";
 /// A budget is near its limit from here on.
 const NEAR: f64 = 0.8;
 /// So much of a window must be over before anything is said of its end.
@@ -45,24 +47,6 @@ const WARNING: &str = "warning";
 /// Tokens of an hour by agent: the one rule that is recorded, for a week of it is looked at.
 const TOKENS_OF_HOUR: &str = "agno:token_usage:moved1h";
 
-struct Alert {
-    name: &'static str,
-    expression: String,
-    /// How long it must hold; empty for at once.
-    hold: &'static str,
-    severity: &'static str,
-    summary: String,
-    description: String,
-    search: Found,
-}
-
-/// How the runs are found, or what is amiss.
-enum Found {
-    Runs(Search),
-    /// By a command.
-    By(&'static str),
-}
-
 /// The rules, as YAML.
 pub fn alerts(setup: &Setup) -> String {
     let rules = Rules { setup };
@@ -83,35 +67,6 @@ pub fn alerts(setup: &Setup) -> String {
         }
     }
     text
-}
-
-fn rule(text: &mut String, alert: &Alert, setup: &Setup) {
-    writeln!(text, "      - alert: {}", alert.name).ok();
-    block(text, "        expr", &alert.expression);
-    if !alert.hold.is_empty() {
-        writeln!(text, "        for: {}", alert.hold).ok();
-    }
-    writeln!(text, "        labels: {{severity: {}}}\n        annotations:", alert.severity).ok();
-    let mut annotations =
-        vec![("summary", alert.summary.clone()), ("description", alert.description.clone())];
-    match &alert.search {
-        Found::Runs(search) => {
-            annotations.push(("search", search.words()));
-            annotations.push(("jaeger", search.url(&setup.jaeger, LOOKBACK)));
-        }
-        Found::By(command) => annotations.push(("search", (*command).to_owned())),
-    }
-    for (name, value) in annotations {
-        writeln!(text, "          {name}: '{}'", value.replace('\'', "''")).ok();
-    }
-}
-
-/// A key with an expression as a block of text.
-fn block(text: &mut String, key: &str, value: &str) {
-    writeln!(text, "{key}: |-").ok();
-    for line in value.lines() {
-        writeln!(text, "          {line}").ok();
-    }
 }
 
 struct Rules<'s> {
