@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::config::{Listen, MetricsWay};
+use crate::config::{Flags, Listen, MetricsWay};
 use crate::follow::{Following, Post};
 use crate::framework::Keep;
 use crate::otel::open_metrics;
@@ -34,6 +34,19 @@ pub(super) struct ListenFlags {
     /// PEM file of its key
     #[arg(long, value_name = "FILE")]
     pub(super) listen_key: Option<PathBuf>,
+}
+
+impl ListenFlags {
+    /// These flags beside others.
+    pub(super) fn beside(self, others: Flags) -> Flags {
+        Flags {
+            listen: self.listen,
+            listen_token_file: self.listen_token_file,
+            listen_certificate: self.listen_certificate,
+            listen_key: self.listen_key,
+            ..others
+        }
+    }
 }
 
 /// A server that listens.

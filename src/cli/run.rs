@@ -15,7 +15,7 @@ use super::listen::{self, Listening};
 use super::send::delivery;
 use super::{Ended, Said, Sources, Stopped, once, stopped};
 use crate::clock::Clock;
-use crate::config::{self, Config, File, Flags, MetricsWay, Observed, when};
+use crate::config::{self, Config, File, MetricsWay, Observed, when};
 use crate::delivery::{self, DeadLetters, Delivery};
 use crate::export::{Request, Signal};
 use crate::follow::{Follower, Following};
@@ -158,13 +158,7 @@ impl StateFile {
 }
 
 pub(super) async fn run(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
-    let flags = Flags {
-        listen: arguments.listening.listen,
-        listen_token_file: arguments.listening.listen_token_file,
-        listen_certificate: arguments.listening.listen_certificate,
-        listen_key: arguments.listening.listen_key,
-        ..arguments.destination.flags()
-    };
+    let flags = arguments.listening.beside(arguments.destination.flags());
     let config = Config { flags: &flags, environment: &super::variable, file };
     let past = past(arguments.history, file.sections.run.history, arguments.since)?;
     let listen = config.listen()?;

@@ -21,7 +21,7 @@ use super::listen::ListenFlags;
 use super::run::{MetricsMode, StateFile};
 use super::{Destination, Ended, Said, Sources};
 use crate::clock::Clock;
-use crate::config::{Config, File, Flags};
+use crate::config::{Config, File};
 use crate::export::ask::{AskError, Asker};
 use crate::export::print::plain;
 
@@ -175,13 +175,7 @@ fn list<'v>(answer: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value>
 }
 
 pub(super) async fn check(arguments: Arguments, file: &File) -> anyhow::Result<Ended> {
-    let flags = Flags {
-        listen: arguments.listening.listen,
-        listen_token_file: arguments.listening.listen_token_file,
-        listen_certificate: arguments.listening.listen_certificate,
-        listen_key: arguments.listening.listen_key,
-        ..arguments.destination.flags()
-    };
+    let flags = arguments.listening.beside(arguments.destination.flags());
     let config = Config { flags: &flags, environment: &super::variable, file };
     let way = arguments.metrics.map_or(file.sections.run.metrics, Into::into);
     let mut findings = Findings::default();
